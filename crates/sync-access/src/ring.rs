@@ -1,0 +1,381 @@
+//! The keys that count now, and when they are fetched anew.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use reqwest::Client;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::error::{TokenError, invalid};
+use crate::figures::Counter;
+use crate::key::{IgnoredKey, Key, KeySet, shown};
+use crate::source::Source;
+use crate::{Clock, milliseconds};
+
+/// Keys older than this are fetched anew, behind the calls that use them.
+pub const REFRESH_KEYS: Duration = Duration::from_secs(5 * 60);
+
+/// After a fetch that failed, how long until the next.
+pub const RETRY_FETCH: Duration = Duration::from_secs(30);
+
+/// If nobody has tried to fetch the keys for this long, calls wait for the fetch: else a key withdrawn during a quiet hour would still
+/// let the first caller in.
+pub const UNATTENDED_KEYS: Duration = Duration::from_secs(10 * 60);
+
+/// How long the last keys had from a host count if it gives no others.
+pub const KEEP_KEYS: Duration = Duration::from_secs(60 * 60);
+
+/// Tokens with unknown keys cause at most one fetch in this time.
+pub const UNKNOWN_KEY_COOL_DOWN: Duration = Duration::from_secs(10);
+
+/// What a source answered when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceReport {
+    /// Which source: its address without the query.
+    pub source: String,
+    /// What it holds, or why nothing was had from it.
+    pub outcome: Result<KeysFound, String>,
+}
+
+/// What a key set holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysFound {
+    /// How many of its keys verify tokens.
+    pub usable: usize,
+    /// The others.
+    pub ignored: Vec<IgnoredKey>,
+}
+
+/// All keys: those given at the start, which stay, and those of the sources.
+pub(crate) struct Ring {
+    fixed: KeySet,
+    sources: Vec<Source>,
+    client: Client,
+    clock: Clock,
+    state: Mutex<State>,
+    pub(crate) successful: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) suppressed: Counter,
+}
+
+struct State {
+    /// One for each source, in its order.
+    held: Vec<Held>,
+    last_attempt: Option<Attempt>,
+    flight: Option<Flight>,
+}
+
+/// What a source last gave, and when it was asked for that.
+#[derive(Default)]
+struct Held {
+    set: KeySet,
+    since: Option<i64>,
+}
+
+#[derive(Clone, Copy)]
+struct Attempt {
+    at: i64,
+    failed: bool,
+}
+
+/// A fetch on its way. It has landed when the sender of `landed` is gone, by whatever way the task ended.
+struct Flight {
+    landed: watch::Receiver<()>,
+    task: AbortHandle,
+    patience: Patience,
+}
+
+/// Whether calls that find a fetch on its way need its outcome.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Wait,
+    GoOn,
+}
+
+type Outcome = Result<KeySet, String>;
+
+impl Ring {
+    pub(crate) fn new(fixed: KeySet, sources: Vec<Source>, client: Client, clock: Clock) -> Self {
+        let held = sources.iter().map(|_| Held::default()).collect();
+        Self {
+            fixed,
+            sources,
+            client,
+            clock,
+            state: Mutex::new(State {
+                held,
+                last_attempt: None,
+                flight: None,
+            }),
+            successful: Counter::default(),
+            failed: Counter::default(),
+            suppressed: Counter::default(),
+        }
+    }
+
+    /// Has the keys fetched if it is time for that. Returns at once, unless there are none yet or nobody has asked for long.
+    pub(crate) async fn attend(self: &Arc<Self>) {
+        let flight = self.fetch_if_due();
+        if let Some(landed) = flight {
+            wait_for(landed).await;
+        }
+    }
+
+    /// The key of this name, if it counts now. An unknown one is asked for, once per cool-down.
+    pub(crate) async fn find(self: &Arc<Self>, kid: &str) -> Result<Arc<Key>, TokenError> {
+        if let Some(key) = self.look_up(kid) {
+            return Ok(key);
+        }
+        let flight = self.fetch_for_unknown(kid);
+        if let Some(landed) = flight {
+            wait_for(landed).await;
+        }
+        self.look_up(kid).ok_or_else(|| {
+            if self.is_blind() {
+                TokenError::KeysUnavailable
+            } else {
+                invalid("the token's key is unknown")
+            }
+        })
+    }
+
+    /// Whether this very key still counts.
+    pub(crate) fn holds(&self, key: &Key) -> bool {
+        self.look_up(&key.kid)
+            .is_some_and(|current| current.is_same(key))
+    }
+
+    /// Asks every source now, whatever was asked before, and takes over what they give.
+    pub(crate) async fn check(&self) -> Vec<SourceReport> {
+        let asked = (self.clock)();
+        let outcomes = fetch_all(self.sources.clone(), self.client.clone()).await;
+        let reports = self.sources.iter().zip(&outcomes).map(report).collect();
+        self.take_over(asked, outcomes);
+        reports
+    }
+
+    pub(crate) fn keys_held(&self) -> usize {
+        let now = (self.clock)();
+        let state = self.lock();
+        let held = state.held.iter().filter(|held| held.counts(now));
+        self.fixed.keys.len() + held.map(|held| held.set.keys.len()).sum::<usize>()
+    }
+
+    /// When the source that was had longest ago was had.
+    pub(crate) fn last_fetch(&self) -> Option<i64> {
+        let state = self.lock();
+        let times: Option<Vec<i64>> = state.held.iter().map(|held| held.since).collect();
+        times?.into_iter().min()
+    }
+
+    fn look_up(&self, kid: &str) -> Option<Arc<Key>> {
+        let now = (self.clock)();
+        if let Some(key) = self.fixed.keys.get(kid) {
+            return Some(Arc::clone(key));
+        }
+        let state = self.lock();
+        let mut held = state.held.iter().filter(|held| held.counts(now));
+        held.find_map(|held| held.set.keys.get(kid)).map(Arc::clone)
+    }
+
+    /// Whether a key may exist that is not seen from here.
+    fn is_blind(&self) -> bool {
+        let now = (self.clock)();
+        let nothing_to_ask = self.fixed.keys.is_empty() && self.sources.is_empty();
+        nothing_to_ask || self.lock().held.iter().any(|held| !held.counts(now))
+    }
+
+    fn fetch_if_due(self: &Arc<Self>) -> Option<watch::Receiver<()>> {
+        if self.sources.is_empty() {
+            return None;
+        }
+        let now = (self.clock)();
+        let mut state = self.lock();
+        let patience = match state.on_its_way() {
+            Some(flight) => flight.patience,
+            None => {
+                let patience = due(state.last_attempt, now)?;
+                self.take_off(&mut state, now, patience);
+                patience
+            }
+        };
+        let flight = state.flight.as_ref();
+        flight
+            .filter(|_| patience == Patience::Wait)
+            .map(|flight| flight.landed.clone())
+    }
+
+    fn fetch_for_unknown(self: &Arc<Self>, kid: &str) -> Option<watch::Receiver<()>> {
+        if self.sources.is_empty() {
+            return None;
+        }
+        let now = (self.clock)();
+        let mut state = self.lock();
+        if state.on_its_way().is_none() {
+            if state
+                .last_attempt
+                .is_some_and(|last| !is_past(last.at, now, UNKNOWN_KEY_COOL_DOWN))
+            {
+                self.suppressed.count();
+                return None;
+            }
+            tracing::info!(
+                kid = shown(kid),
+                "a token names an unknown key: fetching the keys"
+            );
+            self.take_off(&mut state, now, Patience::GoOn);
+        }
+        state.flight.as_ref().map(|flight| flight.landed.clone())
+    }
+
+    /// Starts a fetch of its own task, so that it lands also if the call that caused it goes away.
+    fn take_off(self: &Arc<Self>, state: &mut State, now: i64, patience: Patience) {
+        let (flying, landed) = watch::channel(());
+        let (sources, client) = (self.sources.clone(), self.client.clone());
+        let ring: Weak<Self> = Arc::downgrade(self);
+        let task = tokio::spawn(async move {
+            let outcomes = fetch_all(sources, client).await;
+            if let Some(ring) = ring.upgrade() {
+                ring.take_over(now, outcomes);
+            }
+            drop(flying);
+        });
+        // Noted before the outcome is known: also a fetch that breaks off must not be repeated at once.
+        state.last_attempt = Some(Attempt {
+            at: now,
+            failed: true,
+        });
+        state.flight = Some(Flight {
+            landed,
+            task: task.abort_handle(),
+            patience,
+        });
+    }
+
+    /// Replaces the keys of each source that gave some; the others keep what they had.
+    fn take_over(&self, asked: i64, outcomes: Vec<Outcome>) {
+        let mut state = self.lock();
+        let failed = outcomes.iter().any(Result::is_err);
+        state.last_attempt = Some(Attempt { at: asked, failed });
+        for ((held, source), outcome) in state.held.iter_mut().zip(&self.sources).zip(outcomes) {
+            match outcome {
+                Ok(set) => {
+                    self.successful.count();
+                    held.replace(set, asked, source);
+                }
+                Err(reason) => {
+                    self.failed.count();
+                    tracing::warn!(source = source.shown(), reason, "no keys were had");
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No step under the lock can panic halfway through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if let Some(flight) = &self.lock().flight {
+            flight.task.abort();
+        }
+    }
+}
+
+impl State {
+    fn on_its_way(&self) -> Option<&Flight> {
+        self.flight
+            .as_ref()
+            .filter(|flight| flight.landed.has_changed().is_ok())
+    }
+}
+
+impl Held {
+    fn counts(&self, now: i64) -> bool {
+        self.since
+            .is_some_and(|since| !is_past(since, now, KEEP_KEYS))
+    }
+
+    fn replace(&mut self, set: KeySet, asked: i64, source: &Source) {
+        let withdrawn = self
+            .set
+            .keys
+            .keys()
+            .filter(|kid| !set.keys.contains_key(*kid));
+        for kid in withdrawn {
+            tracing::info!(
+                source = source.shown(),
+                kid = shown(kid),
+                "a key was withdrawn"
+            );
+        }
+        if set.keys.is_empty() {
+            tracing::warn!(source = source.shown(), "the key set holds no usable key");
+        }
+        *self = Self {
+            set,
+            since: Some(asked),
+        };
+    }
+}
+
+/// Whether it is time to fetch, and if so, whether calls wait for that.
+fn due(last_attempt: Option<Attempt>, now: i64) -> Option<Patience> {
+    let Some(last) = last_attempt else {
+        return Some(Patience::Wait);
+    };
+    let span = if last.failed {
+        RETRY_FETCH
+    } else {
+        REFRESH_KEYS
+    };
+    if is_past(last.at, now, UNATTENDED_KEYS) {
+        Some(Patience::Wait)
+    } else {
+        is_past(last.at, now, span).then_some(Patience::GoOn)
+    }
+}
+
+/// Whether `span` has gone by since `then`. A clock that was set back counts by how far: nothing may last because of it.
+fn is_past(then: i64, now: i64, span: Duration) -> bool {
+    i128::from(now.abs_diff(then)) >= i128::from(milliseconds(span))
+}
+
+async fn wait_for(mut landed: watch::Receiver<()>) {
+    while landed.changed().await.is_ok() {}
+}
+
+/// Asks all sources at the same time; the answers are in their order.
+async fn fetch_all(sources: Vec<Source>, client: Client) -> Vec<Outcome> {
+    let broken_off = || Err("the fetch broke off".to_owned());
+    let mut outcomes: Vec<Outcome> = sources.iter().map(|_| broken_off()).collect();
+    let mut flights = JoinSet::new();
+    for (index, source) in sources.into_iter().enumerate() {
+        let client = client.clone();
+        flights.spawn(async move { (index, source.fetch(&client).await) });
+    }
+    while let Some(landed) = flights.join_next().await {
+        if let Ok((index, outcome)) = landed {
+            outcomes[index] = outcome;
+        }
+    }
+    outcomes
+}
+
+fn report((source, outcome): (&Source, &Outcome)) -> SourceReport {
+    SourceReport {
+        source: source.shown(),
+        outcome: outcome.as_ref().map(found).map_err(Clone::clone),
+    }
+}
+
+fn found(set: &KeySet) -> KeysFound {
+    KeysFound {
+        usable: set.keys.len(),
+        ignored: set.ignored.clone(),
+    }
+}

@@ -1,0 +1,174 @@
+//! A host that publishes keys, and one guarded request to it.
+
+use std::error::Error;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode, Url};
+
+use crate::error::SetupError;
+use crate::key::KeySet;
+
+/// The longest that one fetch of a key set may take, from the connection to the last byte.
+pub const FETCH_TIME_LIMIT: Duration = Duration::from_secs(5);
+
+/// The longest key set read, in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+
+/// Where a key set may come from without TLS. The head of this crate says why it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PlainHttp {
+    /// From `localhost`, `127.0.0.0/8` and `[::1]` only.
+    #[default]
+    LoopbackOnly,
+    /// From any host: for development, and for private networks whose operator answers for them.
+    Anywhere,
+}
+
+/// An address that key sets may be fetched from.
+#[derive(Debug, Clone)]
+pub(crate) struct Source(Url);
+
+impl Source {
+    pub(crate) fn new(address: &str, plain_http: PlainHttp) -> Result<Self, SetupError> {
+        let refuse = |why: &str| Err(SetupError(format!("the address of the keys {why}")));
+        let Ok(url) = Url::parse(address) else {
+            return refuse("is no URL");
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("must not hold a user or password");
+        }
+        match url.scheme() {
+            "https" => Ok(Self(url)),
+            "http" if plain_http == PlainHttp::Anywhere || is_loopback(&url) => Ok(Self(url)),
+            "http" => refuse("is plain http to another machine: use https, or allow it explicitly"),
+            _ => refuse("must begin with https:// (or http://)"),
+        }
+    }
+
+    /// The address as it may stand in a log: without its query, which may hold a secret.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}{}", self.0.origin().ascii_serialization(), self.0.path())
+    }
+
+    /// One request. Whatever is not a key set with status 200, in time and within the bounds, is an error, in words for the log.
+    pub(crate) async fn fetch(&self, client: &Client) -> Result<KeySet, String> {
+        let mut response = client.get(self.0.clone()).send().await.map_err(in_words)?;
+        if response.status() != StatusCode::OK {
+            return Err(format!(
+                "the answer has status {}",
+                response.status().as_u16()
+            ));
+        }
+        let mut document = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(in_words)? {
+            if document.len() + chunk.len() > MAX_DOCUMENT_BYTES {
+                return Err(format!(
+                    "the answer is longer than {MAX_DOCUMENT_BYTES} bytes"
+                ));
+            }
+            document.extend_from_slice(&chunk);
+        }
+        KeySet::parse(&document).map_err(str::to_owned)
+    }
+}
+
+/// The client for key sets: no redirects, no proxy from the environment, no connection kept for minutes, and a time limit on all of it.
+pub(crate) fn client() -> Result<Client, SetupError> {
+    Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .timeout(FETCH_TIME_LIMIT)
+        .build()
+        .map_err(|error| SetupError(format!("no TLS client: {}", in_words(error))))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or("");
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// The error and its causes, without the URL.
+fn in_words(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_this_machine_unless_allowed() {
+        for address in [
+            "https://keys.example/jwks",
+            "https://10.0.0.7/jwks",
+            "http://localhost:3001/jwks",
+            "http://127.0.0.1/jwks",
+            "http://127.9.9.9/jwks",
+            "http://[::1]:3001/jwks",
+        ] {
+            assert!(
+                Source::new(address, PlainHttp::LoopbackOnly).is_ok(),
+                "{address}"
+            );
+        }
+        for address in [
+            "http://keys.example/jwks",
+            "http://10.0.0.7/jwks",
+            "http://localhost.example/jwks",
+            "http://127.0.0.1.example/jwks",
+            "http://[::2]/jwks",
+        ] {
+            assert!(
+                Source::new(address, PlainHttp::LoopbackOnly).is_err(),
+                "{address}"
+            );
+            assert!(
+                Source::new(address, PlainHttp::Anywhere).is_ok(),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_web_server_is_refused() {
+        for address in [
+            "",
+            "keys",
+            "ftp://localhost/jwks",
+            "file:///etc/jwks",
+            "https://a:b@keys.example/",
+        ] {
+            assert!(
+                Source::new(address, PlainHttp::Anywhere).is_err(),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_an_address_has_no_query() {
+        let source = Source::new(
+            "https://keys.example:8443/a/jwks?code=secret",
+            PlainHttp::LoopbackOnly,
+        );
+        assert_eq!(
+            source.map(|source| source.shown()),
+            Ok("https://keys.example:8443/a/jwks".to_owned())
+        );
+    }
+}

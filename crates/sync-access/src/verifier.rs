@@ -1,0 +1,165 @@
+//! The way of a token: known from before, or taken apart, verified, judged and remembered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::claims::{Demands, Identity};
+use crate::error::{SetupError, TokenError, invalid};
+use crate::figures::{Counter, Figures};
+use crate::key::{KeySet, shown};
+use crate::remembered::{Digest, Remembered, Verified};
+use crate::ring::{Ring, SourceReport};
+use crate::source::{PlainHttp, Source, client};
+use crate::token;
+use crate::{Clock, milliseconds};
+
+/// By how much clocks may differ, unless it is set otherwise.
+pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
+
+/// What a verifier works by. The default has no keys at all and lets nobody in.
+#[derive(Debug, Clone)]
+pub struct VerifierSettings {
+    /// Addresses of key sets. If two hold the same `kid`, the earlier address counts.
+    pub key_addresses: Vec<String>,
+    /// From which hosts key sets may come without TLS.
+    pub plain_http: PlainHttp,
+    /// The text of a key set that never changes. It comes before all addresses.
+    pub fixed_keys: Option<String>,
+    /// What `iss` must be.
+    pub issuer: Option<String>,
+    /// What `aud` must be, or hold.
+    pub audience: Option<String>,
+    /// By how much clocks may differ.
+    pub leeway: Duration,
+}
+
+/// Verifies tokens. It is made once and shared, and needs a Tokio runtime (with time and IO) wherever it is called.
+pub struct Verifier {
+    ring: Arc<Ring>,
+    demands: Demands,
+    remembered: Remembered,
+    clock: Clock,
+    hits: Counter,
+    misses: Counter,
+}
+
+impl Default for VerifierSettings {
+    fn default() -> Self {
+        Self {
+            key_addresses: Vec::new(),
+            plain_http: PlainHttp::default(),
+            fixed_keys: None,
+            issuer: None,
+            audience: None,
+            leeway: DEFAULT_LEEWAY,
+        }
+    }
+}
+
+impl Verifier {
+    /// A verifier that has not asked anybody for keys yet.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] for an address that may not be used, and for fixed keys that cannot be read or of which one is ignored.
+    pub fn new(settings: VerifierSettings, clock: Clock) -> Result<Self, SetupError> {
+        let address = |address: &String| Source::new(address, settings.plain_http);
+        let sources: Result<Vec<_>, _> = settings.key_addresses.iter().map(address).collect();
+        let fixed = settings
+            .fixed_keys
+            .as_deref()
+            .map_or_else(|| Ok(KeySet::default()), fixed_keys)?;
+        Ok(Self {
+            ring: Arc::new(Ring::new(fixed, sources?, client()?, Arc::clone(&clock))),
+            demands: Demands {
+                issuer: settings.issuer,
+                audience: settings.audience,
+                leeway: milliseconds(settings.leeway),
+            },
+            remembered: Remembered::default(),
+            clock,
+            hits: Counter::default(),
+            misses: Counter::default(),
+        })
+    }
+
+    /// Who the bearer of this token is.
+    ///
+    /// Waits for a key host only before the first keys are had, after a quiet time, and for an unknown `kid`: at most
+    /// [`FETCH_TIME_LIMIT`](crate::FETCH_TIME_LIMIT) each time. Dropping the future at any point is harmless.
+    ///
+    /// # Errors
+    ///
+    /// One [`TokenError`] per reaction; never [`TokenError::Missing`], which is for the header.
+    pub async fn verify(&self, bearer_token: &str) -> Result<Identity, TokenError> {
+        token::bound(bearer_token)?;
+        self.ring.attend().await;
+        let digest = openssl::sha::sha256(bearer_token.as_bytes());
+        if let Some(identity) = self.recall(&digest) {
+            self.hits.count();
+            return Ok(identity);
+        }
+        self.misses.count();
+        let verified = self.judge(bearer_token).await?;
+        let identity = verified.identity.clone();
+        self.remembered.remember(digest, verified);
+        Ok(identity)
+    }
+
+    /// Asks every key host now and says what each holds; the keys count from now on. With no host configured it is empty.
+    pub async fn check(&self) -> Vec<SourceReport> {
+        self.ring.check().await
+    }
+
+    /// What to watch this verifier by.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            keys_held: self.ring.keys_held(),
+            last_fetch: self.ring.last_fetch(),
+            successful_fetches: self.ring.successful.total(),
+            failed_fetches: self.ring.failed.total(),
+            suppressed_fetches: self.ring.suppressed.total(),
+            cache_hits: self.hits.total(),
+            cache_misses: self.misses.total(),
+            tokens_remembered: self.remembered.count(),
+        }
+    }
+
+    /// What is remembered of a token, if its key still counts and it has not expired.
+    fn recall(&self, digest: &Digest) -> Option<Identity> {
+        let verified = self.remembered.recall(digest)?;
+        let expires = verified.identity.expires;
+        if self.ring.holds(&verified.key) && !self.demands.is_over(expires, (self.clock)()) {
+            return Some(verified.identity);
+        }
+        self.remembered.forget(digest);
+        None
+    }
+
+    async fn judge(&self, bearer_token: &str) -> Result<Verified, TokenError> {
+        let token = token::parse(bearer_token)?;
+        let key = self.ring.find(&token.kid).await?;
+        let refuse = |reason| {
+            tracing::debug!(kid = shown(&token.kid), reason, "a token was refused");
+            Err(invalid(reason))
+        };
+        if token.algorithm != key.algorithm {
+            return refuse("the token's algorithm is not that of its key");
+        }
+        if !key.has_signed(token.signed, &token.signature) {
+            return refuse("the token's signature is wrong");
+        }
+        let identity = self.demands.judge(&token.payload, (self.clock)())?;
+        Ok(Verified { key, identity })
+    }
+}
+
+/// Fixed keys are the operator's own, so that one which is ignored is a mistake to be told about.
+fn fixed_keys(text: &str) -> Result<KeySet, SetupError> {
+    let set =
+        KeySet::parse(text.as_bytes()).map_err(|why| SetupError(format!("fixed keys: {why}")))?;
+    match set.ignored.first() {
+        None => Ok(set),
+        Some(ignored) => Err(SetupError(format!("fixed keys: {ignored}"))),
+    }
+}

@@ -1,0 +1,351 @@
+//! Which keys count: withdrawn ones (threat B9), and what a key set may be (threat B10).
+
+use std::sync::Arc;
+
+use josekit::jwk::Jwk;
+use josekit::jwk::alg::ec::EcCurve;
+use serde_json::{Value, json};
+use sync_access::{
+    FETCH_TIME_LIMIT, IgnoredKey, KeysFound, MAX_DOCUMENT_BYTES, MAX_KEYS, PlainHttp, SourceReport,
+    TokenError, Verifier, VerifierSettings,
+};
+
+use crate::support::{
+    Answer, KeyHost, MINUTE, Pair, SECOND, SteppedClock, UNKNOWN_KEY, WRONG_SIGNATURE, World,
+    alice, base64url, key_set,
+};
+
+#[tokio::test]
+async fn a_withdrawn_key_stops_working_at_the_next_refresh() {
+    let (old, new) = (Pair::ed25519("old"), Pair::ed25519("new"));
+    let world = World::with(&[&old, &new]).await;
+    let token = old.token();
+    assert_eq!(world.verify(&token).await, Ok(alice()));
+    world.publish(&[&new]);
+    world.clock.step(5 * MINUTE);
+    assert_eq!(
+        world.verify(&token).await,
+        Ok(alice()),
+        "the last time, before the refresh lands"
+    );
+    world.fetch_has_landed().await;
+    assert_eq!(world.verify(&token).await, Err(UNKNOWN_KEY));
+    assert_eq!(world.verify(&new.token()).await, Ok(alice()));
+    assert_eq!(world.verifier.figures().tokens_remembered, 1);
+}
+
+#[tokio::test]
+async fn while_keys_overlap_both_work_and_a_new_one_works_at_once() {
+    let (old, new) = (Pair::ed25519("old"), Pair::p256("new"));
+    let world = World::with(&[&old]).await;
+    assert_eq!(world.verify(&old.token()).await, Ok(alice()));
+    world.publish(&[&old, &new]);
+    world.clock.step(10 * SECOND);
+    assert_eq!(world.verify(&new.token()).await, Ok(alice()));
+    assert_eq!(world.verify(&old.token()).await, Ok(alice()));
+    assert_eq!(world.host.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_takes_over_the_name_of_another_takes_its_tokens_down() {
+    let (old, new) = (Pair::ed25519("key-1"), Pair::ed25519("key-1"));
+    let world = World::with(&[&old]).await;
+    let token = old.token();
+    assert_eq!(world.verify(&token).await, Ok(alice()));
+    world.publish(&[&new]);
+    world.clock.step(10 * MINUTE);
+    assert_eq!(world.verify(&token).await, Err(WRONG_SIGNATURE));
+    assert_eq!(world.verify(&new.token()).await, Ok(alice()));
+}
+
+#[tokio::test]
+async fn an_empty_key_set_withdraws_all_keys() {
+    let key = Pair::ed25519("key-1");
+    let world = World::with(&[&key]).await;
+    assert_eq!(world.verify(&key.token()).await, Ok(alice()));
+    world.publish(&[]);
+    world.clock.step(10 * MINUTE);
+    assert_eq!(world.verify(&key.token()).await, Err(UNKNOWN_KEY));
+    assert_eq!(world.verifier.figures().keys_held, 0);
+}
+
+#[tokio::test]
+async fn a_check_says_which_keys_are_usable_and_why_the_others_are_not() {
+    let cases = unusable_keys();
+    let (ed, ec, rsa) = (
+        Pair::ed25519("ed"),
+        Pair::p256("ec"),
+        Pair::rsa("rsa", 2048),
+    );
+    let mut keys = vec![ed.public(), ec.public(), rsa.public()];
+    keys.extend(cases.iter().map(|(_, key)| key.clone()));
+    let world = World::answering(Answer::Document(json!({ "keys": keys }).to_string())).await;
+    let ignored = cases.iter().map(|(reason, key)| IgnoredKey {
+        kid: key["kid"].as_str().map(str::to_owned),
+        reason,
+    });
+    let report = SourceReport {
+        source: world.host.address.clone(),
+        outcome: Ok(KeysFound {
+            usable: 3,
+            ignored: ignored.collect(),
+        }),
+    };
+    assert_eq!(world.verifier.check().await, [report]);
+    for pair in [&ed, &ec, &rsa] {
+        assert_eq!(
+            world.verify(&pair.token()).await,
+            Ok(alice()),
+            "{}",
+            pair.kid
+        );
+    }
+    assert_eq!(world.host.requests(), 1, "the keys of the check count");
+}
+
+#[tokio::test]
+async fn tokens_of_ignored_keys_are_refused() {
+    let weak = Pair::rsa("weak", 1024);
+    let mut encrypting = Pair::ed25519("encrypting");
+    let public = {
+        encrypting.private.set_key_use("enc");
+        encrypting.public()
+    };
+    encrypting.private.set_key_use("sig");
+    let document = json!({"keys": [weak.public(), public]}).to_string();
+    let world = World::answering(Answer::Document(document)).await;
+    assert_eq!(world.verify(&encrypting.token()).await, Err(UNKNOWN_KEY));
+    let signed = crate::support::signed_part(&weak.header(), &crate::support::claims());
+    let signature = rsa_signature(&weak, &signed);
+    assert_eq!(
+        world.verify(&format!("{signed}.{signature}")).await,
+        Err(UNKNOWN_KEY)
+    );
+}
+
+#[test]
+fn an_ignored_key_is_shown_escaped_and_cut() {
+    let kid = Some(format!("a\n\u{1b}[31m\"{}", "x".repeat(1000)));
+    let ignored = IgnoredKey {
+        kid,
+        reason: "it is malformed",
+    };
+    let expected = format!(r#""a\n\u{{1b}}[31m\"{}": it is malformed"#, "x".repeat(56));
+    assert_eq!(ignored.to_string(), expected);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let key = Pair::ed25519("key-1");
+    let elsewhere = KeyHost::start(Answer::Document(key_set(&[&key]))).await;
+    for status in [
+        "301 Moved Permanently",
+        "302 Found",
+        "307 Temporary Redirect",
+    ] {
+        let head = format!(
+            "HTTP/1.1 {status}\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n",
+            elsewhere.address
+        );
+        let world = World::answering(Answer::Bytes(head.into_bytes())).await;
+        assert_eq!(
+            world.verify(&key.token()).await,
+            Err(TokenError::KeysUnavailable)
+        );
+        let status = format!("the answer has status {}", &status[..3]);
+        assert_eq!(outcome(&world).await, Err(status));
+    }
+    assert_eq!(elsewhere.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_key_set_that_is_too_long_is_refused_also_if_it_hides_its_length() {
+    let key = Pair::ed25519("key-1");
+    let set = key_set(&[&key]);
+    let padded = |length: usize| set.clone() + &" ".repeat(length - set.len());
+    let world = World::answering(Answer::Document(padded(MAX_DOCUMENT_BYTES))).await;
+    assert_eq!(world.verify(&key.token()).await, Ok(alice()));
+    let too_long = padded(MAX_DOCUMENT_BYTES + 1);
+    let hidden = format!("HTTP/1.1 200 OK\r\n\r\n{too_long}").into_bytes();
+    for answer in [Answer::Document(too_long), Answer::Bytes(hidden)] {
+        let world = World::answering(answer).await;
+        assert_eq!(
+            world.verify(&key.token()).await,
+            Err(TokenError::KeysUnavailable)
+        );
+        let expected = format!("the answer is longer than {MAX_DOCUMENT_BYTES} bytes");
+        assert_eq!(outcome(&world).await, Err(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_key_set_with_too_many_keys_is_refused() {
+    let key = Pair::ed25519("key-1");
+    let full = |count: usize| {
+        let mut keys = vec![key.public()];
+        keys.resize(count, json!({"kty": "oct", "kid": "secret"}));
+        Answer::Document(json!({ "keys": keys }).to_string())
+    };
+    let world = World::answering(full(MAX_KEYS)).await;
+    assert_eq!(world.verify(&key.token()).await, Ok(alice()));
+    let world = World::answering(full(MAX_KEYS + 1)).await;
+    assert_eq!(
+        world.verify(&key.token()).await,
+        Err(TokenError::KeysUnavailable)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_says_nothing_is_given_up_after_five_seconds() {
+    let world = World::answering(Answer::Silence).await;
+    let start = tokio::time::Instant::now();
+    let answer = world.verify(&Pair::ed25519("key-1").token()).await;
+    assert_eq!(answer, Err(TokenError::KeysUnavailable));
+    assert!(start.elapsed() >= FETCH_TIME_LIMIT && start.elapsed() < 2 * FETCH_TIME_LIMIT);
+    assert_eq!(world.verifier.figures().failed_fetches, 1);
+}
+
+#[test]
+fn keys_come_over_plain_http_from_this_machine_only_unless_it_is_allowed() {
+    let made = |address: &str, plain_http| {
+        let settings = VerifierSettings {
+            key_addresses: vec![address.to_owned()],
+            plain_http,
+            ..VerifierSettings::default()
+        };
+        let made = Verifier::new(settings, SteppedClock::new().as_clock());
+        made.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let refusal = "the address of the keys is plain http to another machine: use https, or allow it explicitly";
+    let private = "http://10.0.0.7:3001/jwks";
+    assert_eq!(
+        made(private, PlainHttp::LoopbackOnly),
+        Err(refusal.to_owned())
+    );
+    assert_eq!(made(private, PlainHttp::Anywhere), Ok(()));
+    assert_eq!(
+        made("https://10.0.0.7:3001/jwks", PlainHttp::LoopbackOnly),
+        Ok(())
+    );
+    assert_eq!(
+        made("http://localhost:3001/jwks", PlainHttp::LoopbackOnly),
+        Ok(())
+    );
+}
+
+#[test]
+fn fixed_keys_of_which_one_is_ignored_are_a_wrong_setting() {
+    let key = Pair::ed25519("key-1");
+    let made = |fixed_keys: String| {
+        let settings = VerifierSettings {
+            fixed_keys: Some(fixed_keys),
+            ..VerifierSettings::default()
+        };
+        let made = Verifier::new(settings, SteppedClock::new().as_clock());
+        made.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(made(key_set(&[&key])), Ok(()));
+    let twice = "fixed keys: \"key-1\": an earlier key has the same kid";
+    assert_eq!(made(key_set(&[&key, &key])), Err(twice.to_owned()));
+    let none = "fixed keys: the document is not a JSON Web Key Set";
+    assert_eq!(made("{}".to_owned()), Err(none.to_owned()));
+}
+
+#[tokio::test]
+async fn of_two_hosts_with_the_same_kid_the_first_counts() {
+    let (first, second) = (Pair::ed25519("key-1"), Pair::ed25519("key-1"));
+    let other = Pair::ed25519("key-2");
+    let hosts = [
+        KeyHost::start(Answer::Document(key_set(&[&first]))).await,
+        KeyHost::start(Answer::Document(key_set(&[&second, &other]))).await,
+    ];
+    let settings = VerifierSettings {
+        key_addresses: hosts.iter().map(|host| host.address.clone()).collect(),
+        ..VerifierSettings::default()
+    };
+    let verifier = Arc::new(Verifier::new(settings, SteppedClock::new().as_clock()).unwrap());
+    assert_eq!(verifier.verify(&first.token()).await, Ok(alice()));
+    assert_eq!(verifier.verify(&second.token()).await, Err(WRONG_SIGNATURE));
+    assert_eq!(verifier.verify(&other.token()).await, Ok(alice()));
+}
+
+async fn outcome(world: &World) -> Result<KeysFound, String> {
+    let mut reports = world.verifier.check().await;
+    assert_eq!(reports.len(), 1);
+    reports.remove(0).outcome
+}
+
+/// Each with the reason that is to be given for it.
+fn unusable_keys() -> Vec<(&'static str, Value)> {
+    let ed = |kid: &str| Pair::ed25519(kid).public();
+    let with = |kid: &str, name: &str, value: Value| {
+        let mut key = ed(kid);
+        key[name] = value;
+        key
+    };
+    let rsa_with = |kid: &str, name: &str, value: &[u8]| {
+        let mut key = Pair::rsa("source", 2048).public();
+        (key["kid"], key[name]) = (json!(kid), json!(base64url(value)));
+        key
+    };
+    let mut nameless = ed("x");
+    nameless.as_object_mut().unwrap().remove("kid");
+    let p384 = Pair::new("p384", Jwk::generate_ec_key(EcCurve::P384)).public();
+    let (purpose, kind) = (
+        "it is not for verifying signatures",
+        "its type is not supported",
+    );
+    let (value, size) = (
+        "its value is no key of its type",
+        "its size is not between 2048 and 8192 bits",
+    );
+    vec![
+        ("an earlier key has the same kid", ed("ed")),
+        ("it has no kid", nameless),
+        (purpose, with("encrypting", "use", json!("enc"))),
+        (purpose, with("signing", "key_ops", json!(["sign"]))),
+        (
+            "its secret part is published",
+            Value::Object(Pair::ed25519("open").private.into()),
+        ),
+        (
+            "its secret part is published",
+            json!({"kty": "oct", "kid": "oct", "k": "c2VjcmV0"}),
+        ),
+        (kind, json!({"kty": "oct", "kid": "empty"})),
+        (kind, p384),
+        (
+            kind,
+            json!({"kty": "OKP", "crv": "X25519", "kid": "x", "x": base64url(&[1; 32])}),
+        ),
+        (
+            "its algorithm is not supported",
+            with("odd", "alg", json!("ES256")),
+        ),
+        ("it is malformed", with("padded", "x", json!("AA=="))),
+        (value, with("short", "x", json!(base64url(&[1; 31])))),
+        (
+            value,
+            json!({"kty": "EC", "crv": "P-256", "kid": "off", "x": base64url(&[1; 32]), "y": base64url(&[1; 32])}),
+        ),
+        (size, Pair::rsa("weak", 1024).public()),
+        (
+            size,
+            rsa_with("bit", "n", &[&[0x7f], [0xff; 255].as_slice()].concat()),
+        ),
+        (size, rsa_with("huge", "n", &[0xff; 1025])),
+        ("its exponent is 1", rsa_with("one", "e", &[0, 1])),
+        ("its exponent is even", rsa_with("two", "e", &[2])),
+        ("it is malformed", json!({"kid": "kindless"})),
+    ]
+}
+
+/// Signed by hand: the library makes none with so short a key.
+fn rsa_signature(pair: &Pair, signed: &str) -> String {
+    let pem = josekit::jwk::alg::rsa::RsaKeyPair::from_jwk(&pair.private).unwrap();
+    let der = josekit::jwk::KeyPair::to_der_private_key(&pem);
+    let key = openssl::pkey::PKey::private_key_from_der(&der).unwrap();
+    let mut signer =
+        openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), &key).unwrap();
+    base64url(&signer.sign_oneshot_to_vec(signed.as_bytes()).unwrap())
+}

@@ -1,0 +1,385 @@
+//! What a push does: which rows it appends, which rows die of it, and what its client is told.
+
+use std::cmp::Ordering;
+
+use sync_protocol::{Change, ClientId, FieldName, FieldTime, Millis, Op, UserId, Value};
+
+use crate::fold::{Candidate, Folded};
+use crate::{Held, Record, RowRef, Version, deleted_at};
+
+/// Who pushes, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The verified user.
+    pub user: &'a UserId,
+    /// The client, as it calls itself.
+    pub client: &'a ClientId,
+    /// The time of receipt.
+    pub now: Millis,
+    /// How far ahead of `now` a time may be, in milliseconds.
+    pub skew_millis: i64,
+    /// How long claims are remembered, in milliseconds.
+    pub history_millis: i64,
+    /// How many bytes of corrections the answer can take; what is over it is appended to the log again.
+    pub correction_bytes: usize,
+}
+
+impl Context<'_> {
+    pub(crate) fn is_ahead(&self, at: FieldTime) -> bool {
+        at.millis() > self.now.0.saturating_add(self.skew_millis)
+    }
+}
+
+/// Where a new row comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowOrigin {
+    /// A change of the push, by its place among those given to [`plan`].
+    Change(usize),
+    /// The server: a correction that does not fit into the answer.
+    Server,
+}
+
+/// A row to be appended to the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRow {
+    /// The record, by its place among those given to [`plan`].
+    pub record: usize,
+    /// What it comes from.
+    pub origin: RowOrigin,
+    /// What it does.
+    pub op: Op,
+    /// Its fields: those that it has won, and copies that a reader needs beside them.
+    pub fields: Vec<(FieldName, Value, FieldTime)>,
+    /// Whether no insert of the record precedes it.
+    pub opens: bool,
+    /// Whether it goes out to the client that wrote it, too.
+    pub to_everyone: bool,
+    /// Whether it is a delete that came without a time.
+    pub undated: bool,
+}
+
+/// A pushed field that lost against another value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The record, by its place among those given to [`plan`].
+    pub record: usize,
+    /// The field.
+    pub field: FieldName,
+    /// What was pushed.
+    pub pushed: (Value, FieldTime),
+    /// What stands.
+    pub stands: (Value, FieldTime),
+}
+
+/// The winners of those pushed fields of a record that lost or tied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correction {
+    /// The record, by its place among those given to [`plan`].
+    pub record: usize,
+    /// The winners with their times.
+    pub fields: Vec<(FieldName, Value, FieldTime)>,
+}
+
+/// What a push does to what is stored, and what its client is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The rows to append, in order: those of changes, then those of the server.
+    pub rows: Vec<NewRow>,
+    /// The records afterwards, in the order in which they were given.
+    pub records: Vec<Record>,
+    /// Which of them differ from what was known.
+    pub changed: Vec<usize>,
+    /// The positions of rows that are live no more.
+    pub dead: Vec<i64>,
+    /// The pushed fields that lost, by record and field.
+    pub clashes: Vec<Clash>,
+    /// What the client has to be told of fields that lost or tied.
+    pub corrections: Vec<Correction>,
+    /// The `index` of each change that had a time further ahead than allowed.
+    pub ahead: Vec<usize>,
+}
+
+/// Decides what a push does. `records` are the records as they are known, `changes` those of the push in order, each
+/// with the place of its record.
+#[must_use]
+pub fn plan(context: &Context<'_>, records: Vec<Record>, changes: &[(usize, &Change)]) -> Plan {
+    let before = records.clone();
+    let mut plan = Plan {
+        records,
+        ..Plan::default()
+    };
+    let mut folds: Vec<Folded> = before.iter().map(|_| Folded::default()).collect();
+    for (place, (record, change)) in changes.iter().enumerate() {
+        if folds[*record].take(&mut plan.records[*record], context, place, change) {
+            plan.ahead.push(change.index);
+        }
+    }
+    let mut drafts: Vec<Draft> = changes.iter().map(|_| Draft::default()).collect();
+    for (record, fold) in folds.into_iter().enumerate() {
+        decide(&mut plan, context, record, fold, &mut drafts);
+    }
+    for (place, draft) in drafts.into_iter().enumerate() {
+        append(&mut plan, &before, changes[place], place, draft);
+    }
+    for row in 0..plan.rows.len() {
+        copy_beside(&mut plan, &before, row);
+    }
+    for row in &plan.rows {
+        plan.records[row.record].version += 1;
+    }
+    append_oversize_corrections(&mut plan, context.correction_bytes);
+    for (record, known) in before.iter().enumerate() {
+        close(&mut plan, record, known);
+    }
+    plan
+}
+
+/// What one change of the push has won.
+#[derive(Default)]
+struct Draft {
+    won: Vec<(usize, FieldName)>,
+    inserts: bool,
+    tied: bool,
+    undated: bool,
+}
+
+/// How a write stands against the version that is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Won { tied: bool },
+    Replayed,
+    Lost,
+}
+
+fn compare(version: &Version, held: Option<&Held>) -> Standing {
+    let Some(held) = held else {
+        return Standing::Won { tied: false };
+    };
+    match version.cmp(&held.version) {
+        Ordering::Greater => Standing::Won {
+            tied: version.at == held.version.at,
+        },
+        Ordering::Equal => Standing::Replayed,
+        Ordering::Less => Standing::Lost,
+    }
+}
+
+/// Lets the folded writes of one record stand against what is known of it.
+fn decide(
+    plan: &mut Plan,
+    context: &Context<'_>,
+    record: usize,
+    fold: Folded,
+    drafts: &mut [Draft],
+) {
+    let known = &mut plan.records[record];
+    if let Some(place) = fold.inserted_by
+        && known.inserted.is_none()
+    {
+        drafts[place].inserts = true;
+    }
+    let mut told = Vec::new();
+    for (field, candidate) in fold.fields {
+        let Candidate {
+            place,
+            order,
+            value,
+            at,
+            superseded,
+            undated,
+        } = candidate;
+        let version = Version {
+            at,
+            client: context.client.clone(),
+            value,
+        };
+        let held = known.fields.get(&field);
+        let standing = if superseded {
+            Standing::Lost
+        } else {
+            compare(&version, held)
+        };
+        if let (Standing::Lost, false, Some(held)) = (standing, superseded, held)
+            && !is_own_newer(&held.version, &version)
+            && held.version.value != version.value
+        {
+            plan.clashes
+                .push(clash(record, &field, &version, &held.version));
+        }
+        if matches!(standing, Standing::Lost | Standing::Won { tied: true }) {
+            told.push(field.clone());
+        }
+        if let Standing::Won { tied } = standing {
+            let draft = &mut drafts[place];
+            draft.won.push((order, field.clone()));
+            draft.tied |= tied;
+            draft.undated |= undated;
+            // The row is not there yet; `append` sets it.
+            known.fields.insert(
+                field,
+                Held {
+                    version,
+                    row: RowRef::New(usize::MAX),
+                },
+            );
+        }
+    }
+    let fields: Vec<_> = told
+        .into_iter()
+        .filter_map(|field| winner(known, field))
+        .collect();
+    if !fields.is_empty() {
+        plan.corrections.push(Correction { record, fields });
+    }
+}
+
+/// Whether what stands is a later write of the very client that pushes: then it knows.
+fn is_own_newer(held: &Version, pushed: &Version) -> bool {
+    held.client == pushed.client && held.at > pushed.at
+}
+
+fn clash(record: usize, field: &FieldName, pushed: &Version, held: &Version) -> Clash {
+    Clash {
+        record,
+        field: field.clone(),
+        pushed: (pushed.value.clone(), pushed.at),
+        stands: (held.value.clone(), held.at),
+    }
+}
+
+fn winner(record: &Record, field: FieldName) -> Option<(FieldName, Value, FieldTime)> {
+    let version = &record.fields.get(&field)?.version;
+    Some((field, version.value.clone(), version.at))
+}
+
+/// Appends the row of one change, unless nothing is left of it.
+fn append(
+    plan: &mut Plan,
+    before: &[Record],
+    change: (usize, &Change),
+    place: usize,
+    mut draft: Draft,
+) {
+    let (record, change) = change;
+    if draft.won.is_empty() && !draft.inserts {
+        return;
+    }
+    let known = &mut plan.records[record];
+    let row = RowRef::New(plan.rows.len());
+    let opens = known.inserted.is_none();
+    if draft.inserts {
+        known.inserted = Some(row);
+    }
+    draft.won.sort_unstable();
+    let mut fields = Vec::with_capacity(draft.won.len());
+    for (_, field) in draft.won {
+        if let Some(held) = known.fields.get_mut(&field) {
+            held.row = row;
+        }
+        fields.extend(winner(known, field));
+    }
+    let only_deletes = matches!(fields.as_slice(), [(field, value, _)] if field == deleted_at() && !value.is_null());
+    plan.rows.push(NewRow {
+        record,
+        origin: RowOrigin::Change(place),
+        op: if change.op == Op::Delete && !only_deletes {
+            Op::Update
+        } else {
+            change.op
+        },
+        fields,
+        opens,
+        to_everyone: draft.tied || undeletes(known, &before[record]),
+        undated: draft.undated,
+    });
+}
+
+fn undeletes(after: &Record, before: &Record) -> bool {
+    before.is_deleted() && !after.is_deleted()
+}
+
+/// Puts beside the fields of a row what a reader without the record needs: of a deleted record its `deletedAt`, of one
+/// that comes back all of it.
+fn copy_beside(plan: &mut Plan, before: &[Record], place: usize) {
+    let row = &plan.rows[place];
+    let (after, own) = (&plan.records[row.record], |name: &FieldName| {
+        row.fields.iter().any(|(own, ..)| own == name)
+    });
+    let copied: Vec<FieldName> = if undeletes(after, &before[row.record]) && own(deleted_at()) {
+        after
+            .fields
+            .keys()
+            .filter(|name| !own(name))
+            .cloned()
+            .collect()
+    } else if after.is_deleted()
+        && !own(deleted_at())
+        && after.fields[deleted_at()].row < RowRef::New(place)
+    {
+        vec![deleted_at().clone()]
+    } else {
+        return;
+    };
+    let copies: Vec<_> = copied
+        .into_iter()
+        .filter_map(|field| winner(after, field))
+        .collect();
+    plan.rows[place].fields.extend(copies);
+}
+
+/// Moves the corrections for which the answer has no room into the log, where the delta brings them.
+fn append_oversize_corrections(plan: &mut Plan, mut room: usize) {
+    let mut kept = Vec::with_capacity(plan.corrections.len());
+    for correction in std::mem::take(&mut plan.corrections) {
+        let size: usize = correction
+            .fields
+            .iter()
+            .map(|(name, value, _)| written_size(name, value))
+            .sum();
+        if size <= room {
+            room -= size;
+            kept.push(correction);
+            continue;
+        }
+        room = 0;
+        let row = RowRef::New(plan.rows.len());
+        let known = &mut plan.records[correction.record];
+        for (field, ..) in &correction.fields {
+            if let Some(held) = known.fields.get_mut(field) {
+                held.row = row;
+            }
+        }
+        plan.rows.push(NewRow {
+            record: correction.record,
+            origin: RowOrigin::Server,
+            op: Op::Update,
+            fields: correction.fields,
+            opens: known.inserted.is_none(),
+            to_everyone: true,
+            undated: false,
+        });
+    }
+    plan.corrections = kept;
+}
+
+/// About how many bytes a field takes in an answer: its name, its value, and its time twice.
+fn written_size(name: &FieldName, value: &Value) -> usize {
+    name.as_str().len() + value.as_str().len() + 100
+}
+
+/// Finds the rows of a record that are live no more, and whether anything of it has changed.
+fn close(plan: &mut Plan, record: usize, known: &Record) {
+    let after = plan.records[record].live_rows();
+    plan.dead.extend(
+        known
+            .live_rows()
+            .difference(&after)
+            .filter_map(|row| match row {
+                RowRef::Stored(position) => Some(*position),
+                RowRef::New(_) => None,
+            }),
+    );
+    if plan.records[record] != *known {
+        plan.changed.push(record);
+    }
+}

@@ -1,0 +1,80 @@
+//! What is known of one record: the winning version of each field, and where its value stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use sync_protocol::{ClientId, FieldName, FieldTime, Value};
+
+use crate::Claim;
+
+static DELETED_AT: LazyLock<FieldName> =
+    LazyLock::new(|| FieldName::new("deletedAt").expect("a plain word is an identifier"));
+
+/// The field whose value, unless null, makes a record a deleted one.
+#[must_use]
+pub fn deleted_at() -> &'static FieldName {
+    &DELETED_AT
+}
+
+/// One write of a field. Versions are compared by time, then client, then the bytes of the value; the greatest wins,
+/// and equal ones are the same write (`semantics.md`, Which write wins).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The time of the write.
+    pub at: FieldTime,
+    /// The client that wrote it.
+    pub client: ClientId,
+    /// What it wrote.
+    pub value: Value,
+}
+
+/// The row of the log in which a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowRef {
+    /// A row that is in the log, by its position.
+    Stored(i64),
+    /// A row that the plan appends, by its place in [`crate::Plan::rows`].
+    New(usize),
+}
+
+/// The winning version of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The version.
+    pub version: Version,
+    /// The row that has it.
+    pub row: RowRef,
+}
+
+/// A record as it is known; the default is one of which nothing is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The winning version of each field.
+    pub fields: BTreeMap<FieldName, Held>,
+    /// The row of the first insert. Existence only ever grows, so the first one to arrive stands for all.
+    pub inserted: Option<RowRef>,
+    /// The writes to which the server gave their time.
+    pub claims: Vec<Claim>,
+    /// How many effective changes it has had.
+    pub version: i64,
+}
+
+impl Record {
+    /// Whether its `deletedAt` is set.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.fields
+            .get(deleted_at())
+            .is_some_and(|held| !held.version.value.is_null())
+    }
+
+    /// The rows that are live: each holds a winning version, or the record's existence.
+    #[must_use]
+    pub fn live_rows(&self) -> BTreeSet<RowRef> {
+        self.fields
+            .values()
+            .map(|held| held.row)
+            .chain(self.inserted)
+            .collect()
+    }
+}

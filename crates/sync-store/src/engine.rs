@@ -1,0 +1,492 @@
+//! The pure middle of a push, shared by all backends: what to lock and load, what to write, what to answer.
+//!
+//! ```text
+//! lock personal -> grants -> Intake -> lock the rest -> load -> Decision -> draw -> Writes -> delta -> answer
+//! ```
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use sync_merge::{Context, NewRow, Plan, Record, RowOrigin};
+use sync_protocol::{
+    Answer, Change, Conflict, EventId, FieldOut, Members, Op, Parked, RecordId,
+    SUPPORTED_SCHEMA_VERSION, ServerChange, TableName, Value, Warning, WarningCode,
+};
+
+use crate::request::{own_rows, synced_until};
+use crate::state::Rows;
+use crate::{
+    Cursor, Delta, Entry, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach, RecordState,
+    Rules, Scope, StoreError, Window, server_changes,
+};
+
+/// A value over this is left out of a conflict.
+const MAX_CONFLICT_VALUE_BYTES: usize = 64 * 1024;
+/// How much of an answer conflicts may take; those over it are left out, since corrections say what stands.
+const CONFLICT_BYTES: usize = PAGE_BYTES / 4;
+/// How much of an answer corrections may take; those over it go through the log.
+const CORRECTION_BYTES: usize = PAGE_BYTES / 4;
+
+/// What a record is keyed by, within an app.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    /// Its scope.
+    pub scope: Scope,
+    /// Its table.
+    pub table: TableName,
+    /// Its id.
+    pub record: RecordId,
+}
+
+/// A push with the reach of its caller, before anything is loaded.
+#[derive(Debug)]
+pub struct Intake {
+    push: Push,
+    reach: Reach,
+    written: BTreeSet<Scope>,
+}
+
+/// A scope must be locked for writing that is locked for reading only: roll back and start over with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeMissing(pub Scope);
+
+/// What a store has loaded for an [`Intake`].
+#[derive(Debug, Default)]
+pub struct Loaded {
+    records: HashMap<RecordKey, (String, i64)>,
+    rows: Rows,
+    taken: HashSet<EventId>,
+}
+
+impl Loaded {
+    /// Adds a record: its text and its version, as [`RecordState`] wrote them.
+    pub fn record(&mut self, key: RecordKey, state: String, version: i64) {
+        self.records.insert(key, (state, version));
+    }
+
+    /// Adds a live row of a loaded record by its columns.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Fault`] if they cannot be read.
+    pub fn row(
+        &mut self,
+        position: Position,
+        data: &str,
+        field_timestamps: &str,
+    ) -> Result<(), StoreError> {
+        self.rows
+            .insert(position.0, crate::read_fields(data, field_timestamps)?);
+        Ok(())
+    }
+
+    /// Says that this user has a change of this event id already.
+    pub fn event(&mut self, event_id: EventId) {
+        self.taken.insert(event_id);
+    }
+}
+
+impl Intake {
+    /// Takes a push and what its caller reaches. `written` names scopes to be locked for writing beyond those that the
+    /// changes name: those that an earlier attempt found missing.
+    #[must_use]
+    pub fn new(push: Push, reach: Reach, written: &BTreeSet<Scope>) -> Self {
+        let named = push
+            .changes
+            .iter()
+            .filter_map(|change| reach.writable_space(change.space.as_ref()?))
+            .cloned();
+        let written = named
+            .chain(written.iter().cloned())
+            .chain([reach.personal().clone()])
+            .collect();
+        Self {
+            push,
+            reach,
+            written,
+        }
+    }
+
+    /// The push.
+    #[must_use]
+    pub fn push(&self) -> &Push {
+        &self.push
+    }
+
+    /// What the caller reaches.
+    #[must_use]
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// The scopes to lock beside the personal one, in the order of their lock keys, each once: exclusive where `true`.
+    #[must_use]
+    pub fn locks(&self) -> Vec<(i64, bool)> {
+        let mut locks: std::collections::BTreeMap<i64, bool> = std::collections::BTreeMap::new();
+        for scope in self.reach.readable().skip(1) {
+            *locks.entry(scope.lock_key()).or_default() |= self.written.contains(scope);
+        }
+        locks.into_iter().collect()
+    }
+
+    /// The records to load, each once.
+    #[must_use]
+    pub fn keys(&self) -> Vec<RecordKey> {
+        let keys: BTreeSet<_> = self
+            .push
+            .changes
+            .iter()
+            .flat_map(|change| self.candidates(change))
+            .collect();
+        keys.into_iter().collect()
+    }
+
+    /// The clients' own event ids, of which the store says which are taken.
+    #[must_use]
+    pub fn event_ids(&self) -> Vec<EventId> {
+        self.push
+            .changes
+            .iter()
+            .filter_map(|change| change.event_id)
+            .collect()
+    }
+
+    /// Where a change may go, the first choice first.
+    fn candidates(&self, change: &Change) -> Vec<RecordKey> {
+        let key = |scope: &Scope| RecordKey {
+            scope: scope.clone(),
+            table: change.table.clone(),
+            record: change.id.clone(),
+        };
+        match &change.space {
+            Some(space) => vec![key(self
+                .reach
+                .writable_space(space)
+                .unwrap_or(self.reach.personal()))],
+            None => self.reach.writable().map(key).collect(),
+        }
+    }
+
+    /// Where a change goes: where its space says, else where its author has that record, else to the personal scope.
+    fn target(&self, change: &Change, loaded: &Loaded) -> RecordKey {
+        let mut candidates = self.candidates(change);
+        let place = candidates
+            .iter()
+            .position(|key| loaded.records.contains_key(key))
+            .unwrap_or(0);
+        candidates.swap_remove(place)
+    }
+
+    /// Decides what the push does.
+    ///
+    /// # Errors
+    ///
+    /// `Ok(Err(…))` if a scope must be locked for writing first; [`StoreError::Fault`] if what was loaded cannot be
+    /// read.
+    pub fn decide(
+        self,
+        loaded: &Loaded,
+        rules: Rules,
+    ) -> Result<Result<Decision, ScopeMissing>, StoreError> {
+        let mut keys: Vec<RecordKey> = Vec::new();
+        let mut places: HashMap<RecordKey, usize> = HashMap::new();
+        let mut targets = Vec::with_capacity(self.push.changes.len());
+        for change in &self.push.changes {
+            let key = self.target(change, loaded);
+            if !self.written.contains(&key.scope) {
+                return Ok(Err(ScopeMissing(key.scope)));
+            }
+            let place = *places.entry(key.clone()).or_insert_with(|| {
+                keys.push(key);
+                keys.len() - 1
+            });
+            targets.push(place);
+        }
+        let read = |key| match loaded.records.get(key) {
+            Some((state, version)) => RecordState::read(state, *version, &loaded.rows),
+            None => Ok(Record::default()),
+        };
+        let records = keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let Intake { push, reach, .. } = self;
+        let edits: Vec<_> = targets.into_iter().zip(&push.changes).collect();
+        let context = Context {
+            user: &push.caller.user,
+            client: &push.caller.client,
+            now: push.now,
+            skew_millis: rules.skew_millis,
+            history_millis: rules.history_millis,
+            correction_bytes: CORRECTION_BYTES,
+        };
+        let plan = sync_merge::plan(&context, records, &edits);
+        let event_ids = event_ids(&push, loaded, &plan);
+        Ok(Ok(Decision {
+            push,
+            reach,
+            rules,
+            keys,
+            plan,
+            event_ids,
+        }))
+    }
+}
+
+/// The event id of each new row: the client's own if it is new to the user, else a fresh one.
+fn event_ids(push: &Push, loaded: &Loaded, plan: &Plan) -> Vec<EventId> {
+    let mut taken = loaded.taken.clone();
+    let mut ids = push.ids.clone();
+    let mut event_id = |row: &NewRow| {
+        let own = match row.origin {
+            RowOrigin::Change(place) => push.changes[place].event_id,
+            RowOrigin::Server => None,
+        };
+        own.filter(|id| taken.insert(*id))
+            .unwrap_or_else(|| ids.fresh())
+    };
+    plan.rows.iter().map(&mut event_id).collect()
+}
+
+/// What a push does, before it has its positions.
+#[derive(Debug)]
+pub struct Decision {
+    push: Push,
+    reach: Reach,
+    rules: Rules,
+    keys: Vec<RecordKey>,
+    plan: Plan,
+    event_ids: Vec<EventId>,
+}
+
+/// What a store writes for a push, in one transaction.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// The rows to append.
+    pub entries: Vec<Entry>,
+    /// The records to write over.
+    pub records: Vec<(RecordKey, RecordState)>,
+    /// The positions of rows that are dead from now on.
+    pub dead: Vec<Position>,
+    /// What is kept aside.
+    pub parked: Vec<Parked>,
+}
+
+impl Decision {
+    /// How many positions to draw.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.plan.rows.len()
+    }
+
+    /// The push.
+    #[must_use]
+    pub fn push(&self) -> &Push {
+        &self.push
+    }
+
+    /// What to write if the first of the positions drawn is `base` and the others follow it.
+    #[must_use]
+    pub fn writes(&self, base: Position) -> Writes {
+        let rows = self.plan.rows.iter().enumerate();
+        let state = |place: &usize| {
+            (
+                self.keys[*place].clone(),
+                RecordState::write(&self.plan.records[*place], base.0),
+            )
+        };
+        Writes {
+            entries: rows
+                .map(|(place, row)| self.entry(row, place, at(base, place)))
+                .collect(),
+            records: self.plan.changed.iter().map(state).collect(),
+            dead: self
+                .plan
+                .dead
+                .iter()
+                .map(|position| Position(*position))
+                .collect(),
+            parked: self.push.parked.clone(),
+        }
+    }
+
+    fn entry(&self, row: &NewRow, place: usize, position: Position) -> Entry {
+        let key = &self.keys[row.record];
+        let change = match row.origin {
+            RowOrigin::Change(place) => Some(&self.push.changes[place]),
+            RowOrigin::Server => None,
+        };
+        Entry {
+            position,
+            scope: key.scope.clone(),
+            app: self.push.app.clone(),
+            table: key.table.clone(),
+            record: key.record.clone(),
+            event_id: self.event_ids[place],
+            op: row.op,
+            fields: row.fields.clone(),
+            user: self.push.caller.user.clone(),
+            client: self.push.caller.client.clone(),
+            space: key
+                .scope
+                .space()
+                .or(change.and_then(|change| change.space.as_ref()))
+                .cloned(),
+            received: self.push.now,
+            schema_version: change.map_or(SUPPORTED_SCHEMA_VERSION, |change| change.schema_version),
+            actor: change.and_then(|change| change.actor.clone()),
+            origin: change.and_then(|change| change.origin.clone()),
+            opens: row.opens,
+            to_everyone: row.to_everyone,
+            undated: row.undated,
+        }
+    }
+
+    /// The rows of the answer's delta: all tables, up to the horizon as it was before this push appended.
+    #[must_use]
+    pub fn window(&self, horizon: Position) -> Window {
+        Window {
+            app: self.push.app.clone(),
+            table: None,
+            scopes: self.reach.readable().cloned().collect(),
+            after: self.push.since.position(),
+            until: horizon,
+            skip: own_rows(&self.push.caller, self.push.since),
+            limit: MAX_PAGE,
+            bytes: PAGE_BYTES - CONFLICT_BYTES - CORRECTION_BYTES,
+        }
+    }
+
+    /// What the client is told, with the page of [`Decision::window`], where the log stood before this push, and the
+    /// first position that was drawn for it.
+    #[must_use]
+    pub fn answer(self, page: &Page, delta: Delta, base: Position) -> Pushed {
+        let appended = self.plan.rows.len();
+        let by_server = self
+            .plan
+            .rows
+            .iter()
+            .position(|row| row.origin == RowOrigin::Server);
+        let horizon = match by_server.unwrap_or(appended) {
+            0 => delta.horizon,
+            own => at(base, own - 1),
+        };
+        let delta = Delta {
+            horizon,
+            greatest: delta.greatest.max(horizon),
+        };
+        let mut server_changes = server_changes(&page.entries, self.push.now, self.rules);
+        server_changes.extend(self.corrections());
+        let since = self.push.since;
+        let mut until = synced_until(since, page, delta);
+        if by_server.is_some() && !page.has_more {
+            // What the server appended is still to be read.
+            until = Cursor::at(until.position().min(horizon)).hydrating(since.hydrates());
+        }
+        let answer = Answer {
+            server_changes,
+            conflicts: self.conflicts(),
+            synced_until: until.to_string(),
+            has_more: page.has_more || by_server.is_some(),
+            warnings: self.warnings(),
+            removed_spaces: Vec::new(),
+        };
+        Pushed { answer, appended }
+    }
+
+    fn corrections(&self) -> Vec<ServerChange> {
+        let mut ids = self.push.ids.clone();
+        for _ in &self.plan.rows {
+            ids.fresh();
+        }
+        let correction = |correction: &sync_merge::Correction| {
+            let key = &self.keys[correction.record];
+            let fields = correction
+                .fields
+                .iter()
+                .map(|(name, value, at)| (name.clone(), FieldOut::new(value.clone(), *at)));
+            ServerChange {
+                event_id: ids.fresh(),
+                schema_version: SUPPORTED_SCHEMA_VERSION,
+                table: key.table.clone(),
+                id: key.record.clone(),
+                op: Op::Update,
+                data: None,
+                fields: Some(fields.collect::<Members<_, _>>()),
+                deleted_at: None,
+                space_id: key.scope.space().cloned(),
+                actor: None,
+                origin: None,
+                author: None,
+            }
+        };
+        self.plan.corrections.iter().map(correction).collect()
+    }
+
+    fn conflicts(&self) -> Vec<Conflict> {
+        let mut room = CONFLICT_BYTES;
+        let short = |value: &Value| {
+            (value.as_str().len() <= MAX_CONFLICT_VALUE_BYTES).then(|| value.clone())
+        };
+        let size =
+            |value: &Option<Value>| value.as_ref().map_or(0, |value| value.as_str().len()) + 150;
+        let mut conflicts = Vec::new();
+        for clash in &self.plan.clashes {
+            let key = &self.keys[clash.record];
+            let (client_value, server_value) = (short(&clash.pushed.0), short(&clash.stands.0));
+            let takes = size(&client_value) + size(&server_value);
+            if takes > room {
+                break;
+            }
+            room -= takes;
+            conflicts.push(Conflict {
+                table: key.table.clone(),
+                id: key.record.clone(),
+                field: clash.field.clone(),
+                client_value,
+                client_timestamp: clash.pushed.1.to_string(),
+                server_value,
+                server_timestamp: clash.stands.1.to_string(),
+            });
+        }
+        conflicts
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        let ahead = self.plan.ahead.iter().map(|change| Warning {
+            change: *change,
+            code: WarningCode::ClockAhead,
+            message: "a time is too far ahead of the server; the time of receipt was taken"
+                .to_owned(),
+        });
+        let denied = self
+            .push
+            .changes
+            .iter()
+            .filter(|change| self.is_denied(change))
+            .map(|change| Warning {
+                change: change.index,
+                code: WarningCode::SpaceWriteDenied,
+                message: "you may not write into this space; the change is kept for you alone"
+                    .to_owned(),
+            });
+        let parked = self.push.parked.iter().map(|parked| Warning {
+            change: parked.index,
+            code: WarningCode::Parked,
+            message: format!(
+                "the change cannot be stored and is kept aside: {}",
+                parked.reason
+            ),
+        });
+        let mut warnings: Vec<_> = ahead.chain(denied).chain(parked).collect();
+        warnings.sort_by_key(|warning| warning.change);
+        warnings
+    }
+
+    fn is_denied(&self, change: &Change) -> bool {
+        change
+            .space
+            .as_ref()
+            .is_some_and(|space| self.reach.writable_space(space).is_none())
+    }
+}
+
+fn at(base: Position, place: usize) -> Position {
+    Position(base.0 + i64::try_from(place).unwrap_or(i64::MAX - base.0))
+}

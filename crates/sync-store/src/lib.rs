@@ -1,0 +1,28 @@
+//! What a store is: the [`Store`] trait, scopes, positions and cursors, the pure middle of an exchange that every
+//! backend shares, the in-memory store that is their oracle, and the contract suite that each of them must pass.
+//!
+//! The crate knows no SQL, no HTTP and no tokens. A backend loads what [`Intake`] asks for, writes what [`Decision`]
+//! says, and reads the delta that [`Window`] describes: nothing else differs between backends.
+
+pub mod contract;
+mod cursor;
+mod engine;
+mod entry;
+mod memory;
+mod outgoing;
+mod request;
+mod scope;
+mod state;
+mod store;
+
+pub use cursor::{Cursor, Position};
+pub use engine::{Decision, Intake, Loaded, RecordKey, ScopeMissing, Writes};
+pub use entry::{Entry, read_fields};
+pub use memory::MemoryStore;
+pub use outgoing::server_changes;
+pub use request::{
+    Delta, MAX_PAGE, PAGE_BYTES, Page, Pull, Push, Pushed, Rules, Window, pull_answer,
+};
+pub use scope::{Caller, Grant, Reach, Role, Scope, personal};
+pub use state::{RecordState, strip_deleted};
+pub use store::{ParkedChange, Pending, Stats, Store, StoreError, Swept};

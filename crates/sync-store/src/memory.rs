@@ -1,0 +1,322 @@
+//! The store in memory: the oracle that the others are compared with, and what simulations run on.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::ready;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sync_protocol::{Answer, AppId, EventId, Millis, SpaceId, UserId};
+
+use crate::state::RecordState;
+use crate::{
+    Decision, Delta, Entry, Grant, Intake, Loaded, Page, ParkedChange, Pending, Position, Pull,
+    Push, Pushed, Reach, RecordKey, Role, Rules, Scope, Stats, Store, StoreError, Swept, Window,
+    Writes, pull_answer, strip_deleted,
+};
+
+/// How many rows and records a sweep removes at most.
+const SWEEP_BATCH: usize = 1000;
+
+/// A store that keeps everything in memory. It has every promise but durability.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    rules: Rules,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    clock: i64,
+    log: BTreeMap<Position, Row>,
+    records: HashMap<(AppId, RecordKey), Kept>,
+    events: BTreeSet<(UserId, EventId)>,
+    grants: BTreeMap<(UserId, SpaceId), Role>,
+    parked: Vec<(UserId, AppId, ParkedChange)>,
+}
+
+#[derive(Debug)]
+struct Row {
+    entry: Entry,
+    dead_since: Option<Millis>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    state: RecordState,
+    deleted_since: Option<Millis>,
+}
+
+impl MemoryStore {
+    /// An empty store with these rules.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            inner: Mutex::default(),
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn push(&self, push: Push) -> Pending<'_, Pushed> {
+        Box::pin(ready(self.locked().push(&push, self.rules)))
+    }
+
+    fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
+        Box::pin(ready(Ok(self.locked().pull(&pull, self.rules))))
+    }
+
+    fn set_grant(
+        &self,
+        user: UserId,
+        space: SpaceId,
+        role: Option<Role>,
+        _now: Millis,
+    ) -> Pending<'_, ()> {
+        let mut inner = self.locked();
+        match role {
+            Some(role) => inner.grants.insert((user, space), role),
+            None => inner.grants.remove(&(user, space)),
+        };
+        Box::pin(ready(Ok(())))
+    }
+
+    fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
+        Box::pin(ready(Ok(self.locked().grants(&user))))
+    }
+
+    fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
+        let inner = self.locked();
+        let own = inner
+            .parked
+            .iter()
+            .filter(|(owner, of, _)| (owner, of) == (&user, &app));
+        Box::pin(ready(Ok(own.map(|(.., parked)| parked.clone()).collect())))
+    }
+
+    fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
+        let before = Millis(now.0 - self.rules.history_millis);
+        Box::pin(ready(self.locked().sweep(before)))
+    }
+
+    fn stats(&self) -> Pending<'_, Stats> {
+        let dead = self
+            .locked()
+            .log
+            .values()
+            .filter(|row| row.dead_since.is_some())
+            .count();
+        Box::pin(ready(Ok(Stats {
+            dead_rows: u64::try_from(dead).unwrap_or(u64::MAX),
+            ..Stats::default()
+        })))
+    }
+
+    fn ready(&self) -> Pending<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+}
+
+impl Inner {
+    fn push(&mut self, push: &Push, rules: Rules) -> Result<Pushed, StoreError> {
+        let mut written = BTreeSet::new();
+        let decision = loop {
+            let reach = Reach::new(&push.caller.user, &self.grants(&push.caller.user));
+            let intake = Intake::new(push.clone(), reach, &written);
+            let loaded = self.load(&intake)?;
+            match intake.decide(&loaded, rules)? {
+                Ok(decision) => break decision,
+                Err(missing) => written.insert(missing.0),
+            };
+        };
+        let delta = self.delta(&push.app, &decision.window(Position(i64::MAX)).scopes);
+        let base = self.draw(decision.positions(), push.now);
+        self.write(&decision, decision.writes(base));
+        let page = self.page(&decision.window(delta.horizon));
+        Ok(decision.answer(&page, delta, base))
+    }
+
+    fn pull(&self, pull: &Pull, rules: Rules) -> Answer {
+        let reach = Reach::new(&pull.caller.user, &self.grants(&pull.caller.user));
+        let scopes: Vec<_> = reach.readable().cloned().collect();
+        let delta = self.delta(&pull.app, &scopes);
+        let page = self.page(&pull.window(scopes, delta.horizon));
+        pull_answer(pull, &page, delta, rules)
+    }
+
+    fn grants(&self, user: &UserId) -> Vec<Grant> {
+        let own = self.grants.iter().filter(|((member, _), _)| member == user);
+        own.map(|((_, space), role)| Grant {
+            space: space.clone(),
+            role: *role,
+        })
+        .collect()
+    }
+
+    fn load(&self, intake: &Intake) -> Result<Loaded, StoreError> {
+        let mut loaded = Loaded::default();
+        for key in intake.keys() {
+            let Some(kept) = self.records.get(&(intake.push().app.clone(), key.clone())) else {
+                continue;
+            };
+            for position in &kept.state.rows {
+                let entry = &self.log[&Position(*position)].entry;
+                loaded.row(entry.position, &entry.data(), &entry.field_timestamps())?;
+            }
+            loaded.record(key, kept.state.state.clone(), kept.state.version);
+        }
+        let user = &intake.push().caller.user;
+        let taken = intake
+            .event_ids()
+            .into_iter()
+            .filter(|id| self.events.contains(&(user.clone(), *id)));
+        taken.for_each(|id| loaded.event(id));
+        Ok(loaded)
+    }
+
+    fn draw(&mut self, count: usize, now: Millis) -> Position {
+        let base = (self.clock + 1).max(now.0.saturating_mul(1_000_000));
+        self.clock = base + i64::try_from(count).unwrap_or(0) - 1;
+        Position(base)
+    }
+
+    fn write(&mut self, decision: &Decision, writes: Writes) {
+        let Push {
+            caller, app, now, ..
+        } = decision.push();
+        for entry in writes.entries {
+            self.events.insert((entry.user.clone(), entry.event_id));
+            self.log.insert(
+                entry.position,
+                Row {
+                    entry,
+                    dead_since: None,
+                },
+            );
+        }
+        for position in writes.dead {
+            if let Some(row) = self.log.get_mut(&position) {
+                row.dead_since = Some(*now);
+            }
+        }
+        for (key, state) in writes.records {
+            let deleted_since = state.deleted.then_some(*now);
+            self.records.insert(
+                (app.clone(), key),
+                Kept {
+                    state,
+                    deleted_since,
+                },
+            );
+        }
+        for parked in writes.parked {
+            let kept = ParkedChange {
+                raw: parked.raw,
+                reason: parked.reason,
+            };
+            let kept = (caller.user.clone(), app.clone(), kept);
+            if !self.parked.contains(&kept) {
+                self.parked.push(kept);
+            }
+        }
+    }
+
+    fn delta(&self, app: &AppId, scopes: &[Scope]) -> Delta {
+        let mut visible = self.log.values().rev().map(|row| &row.entry);
+        let horizon = visible.find(|entry| entry.app == *app && scopes.contains(&entry.scope));
+        let greatest = self.log.last_key_value();
+        Delta {
+            horizon: horizon.map(|entry| entry.position).unwrap_or_default(),
+            greatest: greatest.map(|(position, _)| *position).unwrap_or_default(),
+        }
+    }
+
+    fn page(&self, window: &Window) -> Page {
+        if window.after >= window.until {
+            return Page::default();
+        }
+        let wanted = |entry: &&Entry| {
+            let own = window
+                .skip
+                .as_ref()
+                .is_some_and(|(user, client)| (user, client) == (&entry.user, &entry.client));
+            entry.app == window.app
+                && window
+                    .table
+                    .as_ref()
+                    .is_none_or(|table| *table == entry.table)
+                && window.scopes.contains(&entry.scope)
+                && (!own || entry.to_everyone)
+        };
+        let range = (
+            std::ops::Bound::Excluded(window.after),
+            std::ops::Bound::Included(window.until),
+        );
+        let live = self
+            .log
+            .range(range)
+            .filter(|(_, row)| row.dead_since.is_none());
+        Page::fill(
+            live.map(|(_, row)| &row.entry).filter(wanted).cloned(),
+            window,
+        )
+    }
+
+    fn sweep(&mut self, before: Millis) -> Result<Swept, StoreError> {
+        let old: Vec<_> = self
+            .records
+            .iter()
+            .filter(|(_, kept)| kept.deleted_since.is_some_and(|since| since <= before))
+            .map(|(key, _)| key.clone())
+            .take(SWEEP_BATCH)
+            .collect();
+        for key in &old {
+            self.strip(key)?;
+        }
+        let is_old = |row: &Row| row.dead_since.is_some_and(|since| since <= before);
+        let dead: Vec<_> = self
+            .log
+            .iter()
+            .filter(|(_, row)| is_old(row))
+            .map(|(position, _)| *position)
+            .take(SWEEP_BATCH)
+            .collect();
+        for position in &dead {
+            if let Some(row) = self.log.remove(position) {
+                self.events.remove(&(row.entry.user, row.entry.event_id));
+            }
+        }
+        let more = old.len() == SWEEP_BATCH || dead.len() == SWEEP_BATCH;
+        Ok(Swept {
+            rows: dead.len(),
+            records: old.len(),
+            more,
+        })
+    }
+
+    /// Leaves the tombstone of a deleted record; its other rows are dead as of long ago.
+    fn strip(&mut self, key: &(AppId, RecordKey)) -> Result<(), StoreError> {
+        let Some(kept) = self.records.get_mut(key) else {
+            return Ok(());
+        };
+        let left = strip_deleted(&kept.state)?;
+        for position in kept
+            .state
+            .rows
+            .iter()
+            .filter(|position| !left.rows.contains(position))
+        {
+            if let Some(row) = self.log.get_mut(&Position(*position)) {
+                row.dead_since = kept.deleted_since;
+            }
+        }
+        *kept = Kept {
+            state: left,
+            deleted_since: None,
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The trait that every backend implements, and how it fails.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use sync_protocol::{Answer, AppId, Millis, SpaceId, UserId, Value};
+
+use crate::{Grant, Pull, Push, Pushed, Role};
+
+/// A store's answer, to be awaited.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Keeps the log and the winning versions. Each method is one unit: it happens as a whole or not at all, and retries
+/// what a database asks to retry.
+pub trait Store: Send + Sync + 'static {
+    /// Takes a push and answers with the delta (P1, P2, P5).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing of the push is stored.
+    fn push(&self, push: Push) -> Pending<'_, Pushed>;
+
+    /// Reads a page of the delta (P3).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn pull(&self, pull: Pull) -> Pending<'_, Answer>;
+
+    /// Gives a user a role in a space, or takes it away with `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then the grants are as they were.
+    fn set_grant(
+        &self,
+        user: UserId,
+        space: SpaceId,
+        role: Option<Role>,
+        now: Millis,
+    ) -> Pending<'_, ()>;
+
+    /// The grants of a user, by space.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>>;
+
+    /// What was kept aside for a user of an app, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>>;
+
+    /// Removes one small batch of what is dead for longer than the history window (P8).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then the batch is still there.
+    fn sweep(&self, now: Millis) -> Pending<'_, Swept>;
+
+    /// Figures for operators.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn stats(&self) -> Pending<'_, Stats>;
+
+    /// Whether the store can serve.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] says why it cannot.
+    fn ready(&self) -> Pending<'_, ()>;
+}
+
+/// A change that can never be a row, as it is kept for its author.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedChange {
+    /// The change as it came.
+    pub raw: Value,
+    /// Why it cannot be stored.
+    pub reason: String,
+}
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Rows of the log.
+    pub rows: usize,
+    /// Deleted records of which only the tombstone is left.
+    pub records: usize,
+    /// Whether there may be more to remove at once.
+    pub more: bool,
+}
+
+/// Figures for operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Rows of the log that are dead and not yet removed.
+    pub dead_rows: u64,
+    /// Connections (or readers) that are there.
+    pub pool_size: u64,
+    /// Those of them that are free.
+    pub pool_available: u64,
+    /// Requests that wait for one.
+    pub pool_waiting: u64,
+}
+
+/// Why a store did not answer. The text is for the log, never for a client.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It is away or overloaded for the moment: the request is worth repeating.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// Something is broken that waiting does not mend.
+    #[error("the store failed: {0}")]
+    Fault(String),
+}
+
+impl StoreError {
+    /// A fault with this text.
+    pub fn fault(detail: impl Into<String>) -> Self {
+        Self::Fault(detail.into())
+    }
+
+    /// A passing unavailability with this text.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::Unavailable(detail.into())
+    }
+}

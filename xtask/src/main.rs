@@ -1,0 +1,39 @@
+//! Is it all true? The checks, and the databases they run on: `cargo xtask --help`.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod ci;
+mod database;
+
+/// How a task ends: with the status of the process, or with one sentence for the person who asked.
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// Tasks of this repository.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run everything that must pass before a commit: format, lints, tests, documentation, dependencies.
+    Ci,
+    /// Start a throwaway PostgreSQL for tests, for one command or until Ctrl-C.
+    Db(database::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Ci => ci::run(),
+        Task::Db(arguments) => database::run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
