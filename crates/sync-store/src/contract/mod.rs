@@ -1,1 +1,82 @@
-//! The contract suite.
+//! The promises of a store as clauses: each is one function that any backend must pass. A backend joins with
+//! [`contract_suite!`](crate::contract_suite) and a function that makes an empty store.
+//!
+//! The clauses speak to a store as a server does: pushes are read from their JSON, answers are compared whole.
+
+mod alike;
+mod device;
+mod merging;
+mod positions;
+mod scopes;
+mod size;
+mod wire;
+
+pub use alike::*;
+pub use device::{Device, START, changes};
+pub use merging::*;
+pub use positions::*;
+pub use scopes::*;
+pub use size::*;
+pub use wire::*;
+
+/// Makes a test of each clause of the contract. `$fresh` is an async function that makes an empty store with
+/// [`Rules::default`](crate::Rules): it returns an `Arc<dyn Store>` and whatever must live as long as the store does.
+#[macro_export]
+macro_rules! contract_suite {
+    ($fresh:path) => {
+        $crate::contract_suite! { @each $fresh;
+            a_pushed_change_is_read_by_another_device
+            the_changes_of_a_push_come_in_their_order
+            values_come_back_digit_for_digit
+            a_push_is_stored_whole
+            a_client_does_not_hear_its_own_echo
+            a_client_without_a_name_hears_everything
+            an_answer_of_a_push_holds_what_others_wrote
+            a_client_keeps_its_own_event_id_once
+            actor_origin_and_space_come_back
+            what_cannot_be_a_row_is_kept_aside_once
+            a_cursor_at_the_head_brings_nothing_and_stays
+            small_pages_bring_every_row_once
+            a_page_of_one_table_passes_the_rows_of_the_others
+            a_cursor_from_the_future_is_lowered
+            a_clock_that_steps_back_skips_nothing
+            concurrent_writers_are_read_without_a_gap
+            a_hydration_brings_own_changes_on_every_page
+            a_cursor_of_a_push_passes_nothing_that_the_answer_lacks
+            the_later_write_wins_whatever_the_order
+            at_equal_times_the_greater_client_wins_and_both_are_told
+            a_lost_write_is_reported_and_corrected
+            an_own_newer_write_is_no_conflict
+            the_same_push_again_stores_nothing
+            a_retry_does_not_beat_what_came_between
+            a_clock_ahead_gets_the_time_of_receipt
+            a_delete_without_a_time_is_timed_once
+            a_deleted_record_stays_deleted_under_late_updates
+            an_undelete_brings_the_whole_record
+            an_undelete_does_not_hide_what_its_writer_lacks
+            an_update_before_its_insert_carries_the_values_beside
+            a_timeless_insert_goes_out_as_an_insert_while_it_is_young
+            an_insert_with_mixed_times_goes_out_as_an_update
+            corrections_that_do_not_fit_come_through_the_log
+            a_new_device_gets_live_rows_only
+            a_page_is_bounded_in_bytes_and_holds_at_least_one_row
+            dead_rows_go_after_the_history_window
+            a_deleted_record_leaves_a_tombstone
+            two_users_see_nothing_of_each_other
+            two_apps_see_nothing_of_each_other
+            members_read_a_space_and_others_do_not
+            a_write_without_the_role_stays_with_its_author
+            a_change_without_a_space_goes_where_the_record_is
+            it_answers_as_the_store_in_memory
+        }
+    };
+    (@each $fresh:path; $($clause:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $clause() {
+                let (store, _kept) = $fresh().await;
+                $crate::contract::$clause(store).await;
+            }
+        )*
+    };
+}

@@ -1,0 +1,211 @@
+//! P9: a backend answers as the store in memory does, on random requests.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+use sync_protocol::{Millis, SpaceId, UserId};
+
+use super::device::{Device, START, TIMES};
+use crate::{MemoryStore, Role, Rules, Store};
+
+const SEEDS: u64 = 12;
+const REQUESTS: usize = 60;
+
+/// Sends the same random requests to the store and to the one in memory: every answer is the same, to the byte.
+pub async fn it_answers_as_the_store_in_memory(store: Arc<dyn Store>) {
+    // One world after the other: each seed has users, and times, of its own.
+    let oracle: Arc<dyn Store> = Arc::new(MemoryStore::new(Rules::default()));
+    for seed in 0..SEEDS {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1);
+        let start = Millis(START.0 + i64::try_from(seed).unwrap_or(0) * 86_400_000);
+        let mut world = World::new(&store, &oracle, seed, start);
+        for request in 0..REQUESTS {
+            world
+                .step(&mut dice, &format!("seed {seed}, request {request}"))
+                .await;
+        }
+    }
+}
+
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `sides`.
+    fn throw(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap_or(0) % sides
+    }
+
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.throw(choices.len())]
+    }
+}
+
+struct World {
+    stores: [Arc<dyn Store>; 2],
+    /// Each device as the store knows it, and as the oracle does.
+    devices: Vec<[Device; 2]>,
+    users: Vec<UserId>,
+    seed: u64,
+    now: Millis,
+    pushed: Vec<(usize, String)>,
+}
+
+impl World {
+    fn new(store: &Arc<dyn Store>, oracle: &Arc<dyn Store>, seed: u64, now: Millis) -> Self {
+        let names = [format!("anna{seed}"), format!("ben{seed}")];
+        let device = |user: &str, client: &str| {
+            [
+                Device::new(store, user, client),
+                Device::new(oracle, user, client),
+            ]
+        };
+        let devices = names
+            .iter()
+            .flat_map(|user| ["a", "b", ""].map(|client| device(user, client)))
+            .collect();
+        let users = names
+            .iter()
+            .map(|name| UserId::new(name).expect("an identifier"))
+            .collect();
+        Self {
+            stores: [store.clone(), oracle.clone()],
+            devices,
+            users,
+            seed,
+            now,
+            pushed: Vec::new(),
+        }
+    }
+
+    async fn step(&mut self, dice: &mut Dice, place: &str) {
+        self.now.0 += 1000 + i64::try_from(dice.throw(200_000)).unwrap_or(0);
+        let who = dice.throw(self.devices.len());
+        for device in &mut self.devices[who] {
+            device.now = self.now;
+        }
+        match dice.throw(10) {
+            0..5 => {
+                let changes = self.random_changes(dice).to_string();
+                self.push(who, &changes, place).await;
+                self.pushed.push((who, changes));
+            }
+            5 if !self.pushed.is_empty() => {
+                let (who, changes) = self.pushed[dice.throw(self.pushed.len())].clone();
+                self.push(who, &changes, place).await;
+            }
+            6 => self.grant(dice).await,
+            7 => {
+                for device in &mut self.devices[who] {
+                    device.since = String::new();
+                }
+            }
+            _ => {
+                self.pull(
+                    who,
+                    dice.pick(&["", "tasks", "lists"]),
+                    dice.pick(&[1, 2, 5, 1000]),
+                    place,
+                )
+                .await
+            }
+        }
+    }
+
+    async fn push(&mut self, who: usize, changes: &str, place: &str) {
+        let [device, oracle] = &mut self.devices[who];
+        (device.now, oracle.now) = (self.now, self.now);
+        let (answer, expected) = (
+            device.push_text(changes).await,
+            oracle.push_text(changes).await,
+        );
+        assert_eq!(
+            json!(answer.answer),
+            json!(expected.answer),
+            "{place}: push of {changes}"
+        );
+        assert_eq!(answer.appended, expected.appended, "{place}");
+    }
+
+    async fn pull(&mut self, who: usize, table: &str, limit: usize, place: &str) {
+        let [device, oracle] = &mut self.devices[who];
+        let (answer, expected) = (
+            device.page(table, limit).await,
+            oracle.page(table, limit).await,
+        );
+        assert_eq!(json!(answer), json!(expected), "{place}: pull of {table:?}");
+    }
+
+    async fn grant(&self, dice: &mut Dice) {
+        let (user, space) = (
+            self.users[dice.throw(2)].clone(),
+            format!("club{}", self.seed),
+        );
+        let role = dice.pick(&[Some(Role::Writer), Some(Role::Reader), None]);
+        for store in &self.stores {
+            let space = SpaceId::new(&space).expect("an identifier");
+            store
+                .set_grant(user.clone(), space, role, self.now)
+                .await
+                .expect("the grant is kept");
+        }
+    }
+
+    fn random_changes(&self, dice: &mut Dice) -> Json {
+        (0..=dice.throw(4))
+            .map(|_| self.random_change(dice))
+            .collect()
+    }
+
+    fn random_change(&self, dice: &mut Dice) -> Json {
+        let mut change = json!({
+            "table": dice.pick(&["tasks", "lists"]),
+            "id": dice.pick(&["r1", "r2", "r3"]),
+            "op": dice.pick(&["insert", "update", "update", "delete"]),
+        });
+        let mut data = json!({});
+        let mut fields = json!({});
+        for name in ["title", "done", "deletedAt"] {
+            if dice.throw(if name == "deletedAt" { 5 } else { 2 }) == 0 {
+                data[name] = self.random_value(dice);
+                fields[name] = json!({"value": data[name], "at": self.random_time(dice)});
+            }
+        }
+        if dice.throw(3) == 0 {
+            data["updatedAt"] = self.random_time(dice);
+        }
+        if change["op"] == "insert" {
+            change["data"] = data;
+        } else {
+            change["fields"] = fields;
+        }
+        if dice.throw(6) == 0 {
+            change["deletedAt"] = self.random_time(dice);
+        }
+        if dice.throw(4) == 0 {
+            change["spaceId"] = json!(format!("club{}", self.seed));
+        }
+        change
+    }
+
+    fn random_value(&self, dice: &mut Dice) -> Json {
+        match dice.throw(4) {
+            0 => Json::Null,
+            1 => json!(dice.throw(3)),
+            2 => json!("text"),
+            _ => json!({"nested": [dice.throw(3)]}),
+        }
+    }
+
+    /// A time of the past, often the same one; now; within the skew; ahead; none.
+    fn random_time(&self, dice: &mut Dice) -> Json {
+        let offset = dice.pick(&[0, 0, 200_000, 400_000, 90_000_000]);
+        match dice.throw(4) {
+            0 => json!(Millis(self.now.0 + offset).to_string()),
+            1 if offset > 0 => Json::Null,
+            _ => json!(dice.pick(&TIMES)),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A device of a clause: it pushes and pulls as a client does, and remembers its cursor.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+use sync_protocol::{
+    Answer, AppId, Changeset, ClientId, EventIds, Millis, SpaceId, TableName, UserId,
+};
+
+use crate::{Caller, Cursor, MAX_PAGE, Pull, Push, Pushed, Role, Store};
+
+/// When clauses begin: 2026-01-01T00:00:00Z.
+pub const START: Millis = Millis(1_767_225_600_000);
+
+/// A device of a user, in the app `todo` unless it says otherwise.
+#[derive(Clone)]
+pub struct Device {
+    store: Arc<dyn Store>,
+    caller: Caller,
+    app: AppId,
+    /// The cursor that it sends next.
+    pub since: String,
+    /// The server's time at its next request.
+    pub now: Millis,
+    seed: u128,
+}
+
+impl Device {
+    /// A device that has read nothing.
+    #[must_use]
+    pub fn new(store: &Arc<dyn Store>, user: &str, client: &str) -> Self {
+        let caller = Caller {
+            user: user_id(user),
+            client: ClientId::new(client).expect("an identifier"),
+        };
+        let seed = u128::from(sync_merge::digest(format!("{user}/{client}").as_bytes()));
+        let app = AppId::new("todo").expect("an identifier");
+        Self {
+            store: store.clone(),
+            caller,
+            app,
+            since: String::new(),
+            now: START,
+            seed,
+        }
+    }
+
+    /// The same device in another app.
+    #[must_use]
+    pub fn in_app(mut self, app: &str) -> Self {
+        self.app = AppId::new(app).expect("an identifier");
+        self
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, millis: i64) {
+        self.now.0 += millis;
+    }
+
+    /// Pushes changes, given as a JSON array, and keeps the cursor.
+    pub async fn push(&mut self, changes: Json) -> Pushed {
+        self.push_text(&changes.to_string()).await
+    }
+
+    /// Pushes changes, given as the text of a JSON array, and keeps the cursor.
+    pub async fn push_text(&mut self, changes: &str) -> Pushed {
+        let pushed = self.push_again(changes).await;
+        self.since.clone_from(&pushed.answer.synced_until);
+        pushed
+    }
+
+    /// Pushes changes as if the answer got lost: the cursor stays.
+    pub async fn push_again(&mut self, changes: &str) -> Pushed {
+        let push = self.read(changes);
+        self.store.push(push).await.expect("the push is taken")
+    }
+
+    /// The push that [`Device::push`] would send.
+    pub fn read(&mut self, changes: &str) -> Push {
+        let body = format!(r#"{{"since":{},"changes":{changes}}}"#, json!(self.since));
+        let changeset = Changeset::parse(body.as_bytes()).expect("a clause pushes changesets");
+        self.seed += 1;
+        Push {
+            caller: self.caller.clone(),
+            app: self.app.clone(),
+            since: Cursor::parse(&changeset.since),
+            changes: changeset.changes,
+            parked: changeset.parked,
+            now: self.now,
+            ids: EventIds::new(self.now, self.seed << 32),
+        }
+    }
+
+    /// Reads one page of a table (of all tables if it has no name), and keeps the cursor.
+    pub async fn page(&mut self, table: &str, limit: usize) -> Answer {
+        let pull = Pull {
+            caller: self.caller.clone(),
+            app: self.app.clone(),
+            table: (!table.is_empty()).then(|| TableName::new(table).expect("an identifier")),
+            since: Cursor::parse(&self.since),
+            limit,
+            now: self.now,
+        };
+        let answer = self.store.pull(pull).await.expect("the pull is answered");
+        assert!(
+            !answer.has_more || answer.synced_until > self.since,
+            "hasMore implies that the cursor moved"
+        );
+        assert!(
+            !answer.has_more || !answer.server_changes.is_empty(),
+            "a page holds at least one row"
+        );
+        self.since.clone_from(&answer.synced_until);
+        answer
+    }
+
+    /// Pulls all tables to the head; the changes as JSON, without event ids.
+    pub async fn pull(&mut self) -> Json {
+        let mut changes = Vec::new();
+        loop {
+            let answer = self.page("", MAX_PAGE).await;
+            changes.extend(answer.server_changes);
+            if !answer.has_more {
+                return self::changes(&changes);
+            }
+        }
+    }
+
+    /// Gives the user of this device a role in a space, or takes it away.
+    pub async fn grant(&self, space: &str, role: Option<Role>) {
+        let space = SpaceId::new(space).expect("an identifier");
+        self.store
+            .set_grant(self.caller.user.clone(), space, role, self.now)
+            .await
+            .expect("the grant is kept");
+    }
+}
+
+/// Changes as JSON without their event ids, to be compared whole.
+#[must_use]
+pub fn changes(changes: &[sync_protocol::ServerChange]) -> Json {
+    let mut list = serde_json::to_value(changes).expect("changes are JSON");
+    for change in list.as_array_mut().into_iter().flatten() {
+        if let Some(members) = change.as_object_mut() {
+            members.remove("eventId");
+            members.remove("schemaVersion");
+        }
+    }
+    list
+}
+
+fn user_id(user: &str) -> UserId {
+    UserId::new(user).expect("an identifier")
+}
+
+/// A field of an update as it goes out.
+pub(super) fn field(value: Json, at: &str) -> Json {
+    json!({"value": value, "at": at, "updatedAt": at})
+}
+
+/// An update of one field.
+pub(super) fn update(id: &str, name: &str, value: impl Into<Json>, at: &str) -> Json {
+    json!({"table": "tasks", "id": id, "op": "update", "fields": {name: {"value": value.into(), "at": at}}})
+}
+
+/// An insert whose fields have no time.
+pub(super) fn insert(id: &str, title: &str) -> Json {
+    json!({"table": "tasks", "id": id, "op": "insert", "data": {"id": id, "title": title}})
+}
+
+/// Times that lie a minute apart, long before [`START`].
+pub(super) const TIMES: [&str; 5] = [
+    "2025-02-01T10:00:00.000Z",
+    "2025-02-01T10:01:00.000Z",
+    "2025-02-01T10:02:00.000Z",
+    "2025-02-01T10:03:00.000Z",
+    "2025-02-01T10:04:00.000Z",
+];

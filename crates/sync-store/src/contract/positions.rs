@@ -1,0 +1,235 @@
+//! Nothing is skipped and nothing comes twice: cursors, pages, hydrations, clocks, concurrent writers (P3).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::device::{Device, TIMES, changes, insert, update};
+use crate::Store;
+
+/// At the head there is nothing more, and the cursor does not move.
+pub async fn a_cursor_at_the_head_brings_nothing_and_stays(store: Arc<dyn Store>) {
+    let mut phone = Device::new(&store, "anna", "phone");
+    assert_eq!(
+        phone.page("tasks", 10).await.synced_until,
+        "1970-01-01T00:00:00.000000000Z"
+    );
+    phone.push(json!([insert("a", "1")])).await;
+    let mut tab = Device::new(&store, "anna", "tab");
+    tab.pull().await;
+    let cursor = tab.since.clone();
+    assert_eq!(cursor, phone.since);
+    assert_eq!(cursor.len(), "2026-01-01T00:00:00.000000000Z".len());
+    tab.wait(60_000);
+    for table in ["tasks", "others", ""] {
+        let answer = tab.page(table, 10).await;
+        assert_eq!(
+            (answer.server_changes.len(), &answer.synced_until),
+            (0, &cursor)
+        );
+    }
+}
+
+/// Pages of any size bring each row once, in order.
+pub async fn small_pages_bring_every_row_once(store: Arc<dyn Store>) {
+    let all: Vec<_> = (0..25).map(|n| insert(&format!("r{n:02}"), "x")).collect();
+    Device::new(&store, "anna", "phone").push(json!(all)).await;
+    for limit in [1, 2, 7, 24, 25, 26] {
+        let mut tab = Device::new(&store, "anna", "tab");
+        let mut read: Vec<Json> = Vec::new();
+        loop {
+            let answer = tab.page("tasks", limit).await;
+            assert!(answer.server_changes.len() <= limit);
+            read.extend(
+                changes(&answer.server_changes)
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .cloned(),
+            );
+            if !answer.has_more {
+                break;
+            }
+        }
+        assert_eq!(read, all, "in pages of {limit}");
+    }
+}
+
+/// A pull of one table does not stop at the rows of others, and its cursor passes them.
+pub async fn a_page_of_one_table_passes_the_rows_of_the_others(store: Arc<dyn Store>) {
+    let other = |n: usize| json!({"table": "others", "id": format!("o{n}"), "op": "insert", "data": {"n": n}});
+    let mut phone = Device::new(&store, "anna", "phone");
+    phone
+        .push(json!([
+            other(0),
+            insert("a", "1"),
+            other(1),
+            insert("b", "2"),
+            other(2)
+        ]))
+        .await;
+    let mut tab = Device::new(&store, "anna", "tab");
+    let first = tab.page("tasks", 1).await;
+    assert_eq!(
+        (changes(&first.server_changes), first.has_more),
+        (json!([insert("a", "1")]), true)
+    );
+    let second = tab.page("tasks", 1).await;
+    assert_eq!(
+        (changes(&second.server_changes), second.has_more),
+        (json!([insert("b", "2")]), false)
+    );
+    assert_eq!(tab.since, phone.since);
+}
+
+/// A cursor above everything committed counts as the greatest committed position: what comes later is not skipped.
+pub async fn a_cursor_from_the_future_is_lowered(store: Arc<dyn Store>) {
+    let mut phone = Device::new(&store, "anna", "phone");
+    phone.push(json!([insert("a", "1")])).await;
+    let mut tab = Device::new(&store, "anna", "tab");
+    tab.since = "2099-01-01T00:00:00Z".to_owned();
+    assert_eq!(tab.pull().await, json!([]));
+    assert_eq!(tab.since, phone.since);
+    phone.push(json!([insert("b", "2")])).await;
+    assert_eq!(tab.pull().await, json!([insert("b", "2")]));
+    // In an app (or a table, or for a user) that has nothing yet, the database as a whole is the bound.
+    let mut stranger = Device::new(&store, "ben", "phone");
+    stranger.since = "2099-01-01T00:00:00Z".to_owned();
+    stranger.page("tasks", 10).await;
+    assert_eq!(stranger.since, phone.since);
+    let mut other = Device::new(&store, "ben", "tab");
+    other.push(json!([insert("c", "3")])).await;
+    assert_eq!(stranger.pull().await, json!([insert("c", "3")]));
+}
+
+/// A wall clock that steps back by an hour changes nothing: positions go on rising.
+pub async fn a_clock_that_steps_back_skips_nothing(store: Arc<dyn Store>) {
+    let mut phone = Device::new(&store, "anna", "phone");
+    let mut tab = Device::new(&store, "anna", "tab");
+    for (n, step) in [0, 1000, -3_600_000, 1, -3_600_000, 10_000_000]
+        .into_iter()
+        .enumerate()
+    {
+        phone.wait(step);
+        tab.now = phone.now;
+        phone.push(json!([insert(&format!("r{n}"), "x")])).await;
+        assert_eq!(tab.pull().await, json!([insert(&format!("r{n}"), "x")]));
+        assert_eq!(tab.since, phone.since);
+    }
+}
+
+/// Writers of one user and of a space they share push side by side; readers that page along miss nothing and get
+/// nothing twice.
+pub async fn concurrent_writers_are_read_without_a_gap(store: Arc<dyn Store>) {
+    const WRITERS: usize = 6;
+    const PUSHES: usize = 40;
+    for user in ["anna", "ben"] {
+        Device::new(&store, user, "setup")
+            .grant("club", Some(crate::Role::Writer))
+            .await;
+    }
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| tokio::spawn(write(store.clone(), writer, PUSHES)))
+        .collect();
+    let readers: Vec<_> = (0..3)
+        .map(|reader| tokio::spawn(read(store.clone(), WRITERS * PUSHES, reader)))
+        .collect();
+    for writer in writers {
+        writer.await.expect("a writer ends");
+    }
+    for reader in readers {
+        let seen = reader.await.expect("a reader ends");
+        let twice: Vec<_> = seen.iter().filter(|(_, times)| **times != 1).collect();
+        assert_eq!((seen.len(), twice.len()), (WRITERS * PUSHES, 0));
+    }
+}
+
+async fn write(store: Arc<dyn Store>, writer: usize, pushes: usize) {
+    let mut device = Device::new(
+        &store,
+        if writer.is_multiple_of(2) {
+            "anna"
+        } else {
+            "ben"
+        },
+        &format!("w{writer}"),
+    );
+    for n in 0..pushes {
+        let mut change = insert(&format!("w{writer}-{n}"), "x");
+        change["spaceId"] = json!("club");
+        device.push(json!([change])).await;
+    }
+}
+
+async fn read(store: Arc<dyn Store>, expected: usize, reader: usize) -> HashMap<String, usize> {
+    let mut device = Device::new(
+        &store,
+        if reader.is_multiple_of(2) {
+            "anna"
+        } else {
+            "ben"
+        },
+        &format!("r{reader}"),
+    );
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    while seen.len() < expected {
+        for change in device.page("tasks", 3).await.server_changes {
+            *seen.entry(change.id.to_string()).or_default() += 1;
+        }
+        tokio::task::yield_now().await;
+    }
+    for change in device.page("tasks", 1000).await.server_changes {
+        *seen.entry(change.id.to_string()).or_default() += 1;
+    }
+    seen
+}
+
+/// A device that lost its database but kept its id gets its own changes back, on every page.
+pub async fn a_hydration_brings_own_changes_on_every_page(store: Arc<dyn Store>) {
+    let all: Vec<_> = (0..5).map(|n| insert(&format!("r{n}"), "x")).collect();
+    let mut phone = Device::new(&store, "anna", "phone");
+    phone.push(json!(all)).await;
+    let bare = phone.since.clone();
+    phone.since = "1970-01-01T00:00:00.000Z".to_owned();
+    let mut read = Vec::new();
+    loop {
+        let answer = phone.page("tasks", 2).await;
+        read.extend(
+            changes(&answer.server_changes)
+                .as_array()
+                .expect("a list")
+                .iter()
+                .cloned(),
+        );
+        if !answer.has_more {
+            break;
+        }
+        assert!(phone.since.len() > bare.len() && phone.since[..bare.len()] <= bare[..]);
+    }
+    assert_eq!(read, all);
+    assert_eq!(phone.since, bare, "at the head the cursor is bare");
+    // A push from the beginning hydrates as well, without the rows of the very push.
+    phone.since = String::new();
+    let pushed = phone.push(json!([insert("new", "x")])).await;
+    assert_eq!(changes(&pushed.answer.server_changes), json!(all));
+}
+
+/// More than a page waits for a push: `hasMore`, and a cursor behind the last row that the answer holds.
+pub async fn a_cursor_of_a_push_passes_nothing_that_the_answer_lacks(store: Arc<dyn Store>) {
+    let all: Vec<_> = (0..1500)
+        .map(|n| insert(&format!("r{n:04}"), "x"))
+        .collect();
+    Device::new(&store, "anna", "phone").push(json!(all)).await;
+    let mut tab = Device::new(&store, "anna", "tab");
+    tab.since = "2025-01-01T00:00:00Z".to_owned();
+    let pushed = tab
+        .push(json!([update("mine", "title", "x", TIMES[0])]))
+        .await;
+    assert_eq!(
+        (pushed.answer.server_changes.len(), pushed.answer.has_more),
+        (1000, true)
+    );
+    assert_eq!(changes(&pushed.answer.server_changes), json!(all[..1000]));
+    assert_eq!(tab.pull().await, json!(all[1000..]));
+}

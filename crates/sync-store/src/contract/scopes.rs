@@ -1,0 +1,126 @@
+//! Who sees what: users, apps, spaces (P6).
+
+use std::sync::Arc;
+
+use serde_json::json;
+use sync_protocol::WarningCode;
+
+use super::device::{Device, TIMES, insert, update};
+use crate::{Role, Store};
+
+/// The same ids, app and client of two users are two worlds.
+pub async fn two_users_see_nothing_of_each_other(store: Arc<dyn Store>) {
+    Device::new(&store, "anna", "phone")
+        .push(json!([insert("a", "anna's")]))
+        .await;
+    let mut ben = Device::new(&store, "ben", "phone");
+    let pushed = ben.push(json!([insert("a", "ben's")])).await;
+    assert_eq!(
+        (
+            pushed.answer.server_changes.len(),
+            pushed.answer.conflicts.len()
+        ),
+        (0, 0)
+    );
+    assert_eq!(
+        Device::new(&store, "ben", "tab").pull().await,
+        json!([insert("a", "ben's")])
+    );
+    assert_eq!(
+        Device::new(&store, "anna", "tab").pull().await,
+        json!([insert("a", "anna's")])
+    );
+}
+
+/// Apps are namespaces.
+pub async fn two_apps_see_nothing_of_each_other(store: Arc<dyn Store>) {
+    Device::new(&store, "anna", "phone")
+        .push(json!([insert("a", "1")]))
+        .await;
+    let mut notes = Device::new(&store, "anna", "phone").in_app("notes");
+    notes.push(json!([insert("a", "2")])).await;
+    assert_eq!(
+        Device::new(&store, "anna", "tab")
+            .in_app("notes")
+            .pull()
+            .await,
+        json!([insert("a", "2")])
+    );
+}
+
+/// What a member writes into a space every member reads, with its author; nobody else does.
+pub async fn members_read_a_space_and_others_do_not(store: Arc<dyn Store>) {
+    let (mut anna, mut ben) = (
+        Device::new(&store, "anna", "phone"),
+        Device::new(&store, "ben", "phone"),
+    );
+    anna.grant("club", Some(Role::Writer)).await;
+    ben.grant("club", Some(Role::Reader)).await;
+    let mut shared = insert("a", "ours");
+    shared["spaceId"] = json!("club");
+    anna.push(json!([shared, insert("b", "mine")])).await;
+    let mut authored = shared.clone();
+    authored["author"] = json!("anna");
+    assert_eq!(ben.pull().await, json!([authored]));
+    assert_eq!(Device::new(&store, "carl", "phone").pull().await, json!([]));
+    ben.grant("club", None).await;
+    ben.since = String::new();
+    assert_eq!(ben.pull().await, json!([]));
+}
+
+/// P7: without a writing role the change stays with its author under the space's name, with a warning; members never
+/// see it, and sending it again is a replay.
+pub async fn a_write_without_the_role_stays_with_its_author(store: Arc<dyn Store>) {
+    let (mut anna, mut ben) = (
+        Device::new(&store, "anna", "phone"),
+        Device::new(&store, "ben", "phone"),
+    );
+    anna.grant("club", Some(Role::Writer)).await;
+    ben.grant("club", Some(Role::Reader)).await;
+    let mut change = insert("a", "ben's");
+    change["spaceId"] = json!("club");
+    for appended in [1, 0] {
+        let pushed = ben.push(json!([change])).await;
+        let warned: Vec<_> = pushed
+            .answer
+            .warnings
+            .iter()
+            .map(|warning| (warning.change, warning.code))
+            .collect();
+        assert_eq!(
+            (pushed.appended, warned),
+            (appended, vec![(0, WarningCode::SpaceWriteDenied)])
+        );
+    }
+    assert_eq!(anna.pull().await, json!([]));
+    assert_eq!(
+        Device::new(&store, "ben", "tab").pull().await,
+        json!([change])
+    );
+}
+
+/// A change that names no space goes where its author has the record and may write it, the personal scope first.
+pub async fn a_change_without_a_space_goes_where_the_record_is(store: Arc<dyn Store>) {
+    let (mut anna, mut ben) = (
+        Device::new(&store, "anna", "phone"),
+        Device::new(&store, "ben", "phone"),
+    );
+    anna.grant("club", Some(Role::Writer)).await;
+    ben.grant("club", Some(Role::Writer)).await;
+    let mut shared = insert("a", "ours");
+    shared["spaceId"] = json!("club");
+    anna.push(json!([shared])).await;
+    anna.push(json!([
+        update("a", "title", "still ours", TIMES[0]),
+        update("b", "title", "mine", TIMES[0])
+    ]))
+    .await;
+    let read = ben.pull().await;
+    let ids: Vec<_> = read
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|change| change["id"].clone())
+        .collect();
+    assert_eq!(ids, ["a", "a"]);
+}
