@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 
 mod ci;
 mod database;
+mod flow;
+mod server;
 
 /// How a task ends: with the status of the process, or with one sentence for the person who asked.
 type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -25,12 +27,15 @@ enum Task {
     Ci,
     /// Start a throwaway PostgreSQL for tests, for one command or until Ctrl-C.
     Db(database::Arguments),
+    /// Walk the seven steps that every client depends on, against any server.
+    Flow(flow::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Ci => ci::run(),
         Task::Db(arguments) => database::run(&arguments),
+        Task::Flow(arguments) => flow::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

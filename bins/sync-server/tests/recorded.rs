@@ -3,7 +3,7 @@
 
 mod replay;
 
-use replay::{Store, Story, files, replay as replay_story};
+use replay::{Store, Story, files, rehearse, replay as replay_story};
 
 /// One test a story and store.
 macro_rules! stories {
@@ -72,4 +72,11 @@ fn every_recorded_story_without_needs_is_replayed() {
     let ready = |file: &String| Story::load(file).unwrap().needs.is_empty();
     let files: Vec<String> = files().unwrap().into_iter().filter(ready).collect();
     assert_eq!(files, REPLAYED);
+}
+
+#[test]
+fn every_story_fits_answers_of_its_own_making_and_no_others() {
+    for file in REPLAYED {
+        rehearse(file).unwrap();
+    }
 }

@@ -7,6 +7,7 @@ mod forms;
 mod generate;
 mod http;
 mod raw;
+mod rehearsal;
 mod run;
 mod server;
 mod story;
@@ -14,6 +15,7 @@ mod tokens;
 mod world;
 
 pub(crate) use database::Store;
+pub(crate) use rehearsal::rehearse;
 pub(crate) use run::replay;
 pub(crate) use story::{Story, files};
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::differences::Difference;
+use super::forms::OPEN;
 use super::{Fault, generate};
 
 /// One file of `tests/recorded`.
@@ -43,8 +44,7 @@ pub(crate) struct Exchange {
     pub(crate) step: u64,
     /// What is sent.
     pub(crate) request: Request,
-    /// What must come back: an [`Expected`], or anything if the difference is open.
-    pub(crate) response: Value,
+    response: Value,
 }
 
 /// A request, with at most one of the four kinds of body.
@@ -114,6 +114,19 @@ pub(crate) struct Verbatim {
     pub(crate) at: String,
     /// What stands there.
     pub(crate) text: String,
+}
+
+impl Exchange {
+    /// What must come back; `None` where the contract leaves all of it open.
+    pub(crate) fn expected(&self) -> Result<Option<Expected>, Fault> {
+        if self.response == OPEN {
+            return Ok(None);
+        }
+        let expected = serde_json::from_value(self.response.clone());
+        expected
+            .map(Some)
+            .map_err(|error| format!("its response: {error}"))
+    }
 }
 
 impl Story {

@@ -1,0 +1,277 @@
+//! Settings: environment variables, each with a flag of the same name that wins. What is wrong is said by name, before
+//! anything starts.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sync_store::Rules;
+
+/// The database that is used when none is named.
+const DEFAULT_DATABASE: &str = "sqlite:sync-data/sync.db";
+const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// A sync server for applications that keep their data on the device: clients push small changes and pull what others
+/// wrote; fields are merged one by one, the later write wins.
+///
+/// To look around, run `sync-server dev`: it needs nothing and signs you in. To run it in earnest, set DATABASE_URL and
+/// JWKS_URL, look at what `sync-server check` says, and run `sync-server serve`.
+#[derive(Debug, Parser)]
+#[command(name = "sync-server", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// What the binary does.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve clients (what happens when no command is given)
+    Serve,
+    /// Serve on this machine alone, with SQLite and a sign-in that believes everybody
+    Dev,
+    /// Bring the database to the schema of this version, and say what was done
+    Migrate,
+    /// Try the settings, the database and the keys, and say what works
+    Check,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether a server brings its database to its schema when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Migration {
+    /// It does.
+    Auto,
+    /// It refuses to start on another schema; `sync-server migrate` is run by hand.
+    Manual,
+}
+
+/// From which hosts keys may come without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlainHttp {
+    /// From this machine only.
+    Loopback,
+    /// From any host: who can change the answer on its way can be any user.
+    Anywhere,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Settings {
+    /// The port to listen on
+    #[arg(long, env = "PORT", default_value_t = 3050, global = true, hide_env_values = true)]
+    pub(crate) port: u16,
+    /// The address to listen on [default: 0.0.0.0; `dev` listens on 127.0.0.1 only]
+    #[arg(long, env = "SYNC_HOST", global = true, hide_env_values = true)]
+    pub(crate) sync_host: Option<IpAddr>,
+    /// The database: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST/NAME`
+    #[arg(long, env = "DATABASE_URL", default_value = DEFAULT_DATABASE, global = true, hide_env_values = true)]
+    pub(crate) database_url: String,
+    /// Where the public keys of token issuers are (JWKS); required by `serve`
+    #[arg(long, env = "JWKS_URL", global = true, hide_env_values = true)]
+    pub(crate) jwks_url: Option<String>,
+    /// What the `iss` of a token must be; not looked at if unset
+    #[arg(long, env = "JWT_ISSUER", global = true, hide_env_values = true)]
+    pub(crate) jwt_issuer: Option<String>,
+    /// What the `aud` of a token must be or hold; not looked at if unset
+    #[arg(long, env = "JWT_AUDIENCE", global = true, hide_env_values = true)]
+    pub(crate) jwt_audience: Option<String>,
+    /// A secret of at least 32 bytes for the tokens of rows clients (a later version reads it)
+    #[arg(long, env = "JWT_SECRET", global = true, hide_env_values = true)]
+    pub(crate) jwt_secret: Option<String>,
+    /// The membership service (a later version asks it)
+    #[arg(long, env = "MANA_AUTH_URL", global = true, hide_env_values = true)]
+    pub(crate) mana_auth_url: Option<String>,
+    /// The billing service (a later version asks it)
+    #[arg(long, env = "MANA_CREDITS_URL", global = true, hide_env_values = true)]
+    pub(crate) mana_credits_url: Option<String>,
+    /// The key for both services
+    #[arg(long, env = "MANA_SERVICE_KEY", global = true, hide_env_values = true)]
+    pub(crate) mana_service_key: Option<String>,
+    /// Origins whose pages may call this server, separated by commas
+    #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', global = true, hide_env_values = true)]
+    pub(crate) cors_origins: Vec<String>,
+    /// Apps that need no subscription, separated by commas (a later version reads it)
+    #[arg(long, env = "BILLING_EXEMPT_APPS", value_delimiter = ',', global = true, hide_env_values = true)]
+    pub(crate) billing_exempt_apps: Vec<String>,
+    /// A NATS server that carries notices between nodes (a later version uses it)
+    #[arg(long, env = "NATS_URL", global = true, hide_env_values = true)]
+    pub(crate) nats_url: Option<String>,
+    /// How log lines are written
+    #[arg(long, env = "SYNC_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true, hide_env_values = true)]
+    pub(crate) sync_log_format: LogFormat,
+    /// What is logged, as a filter like `info` or `sync_transport=debug,warn`
+    #[arg(long, env = "SYNC_LOG", default_value = "info", global = true, hide_env_values = true)]
+    pub(crate) sync_log: String,
+    /// Whether `serve` brings the database to its schema when it starts
+    #[arg(long, env = "SYNC_MIGRATE", value_enum, default_value_t = Migration::Auto, global = true, hide_env_values = true)]
+    pub(crate) sync_migrate: Migration,
+    /// From which hosts keys may come without TLS
+    #[arg(long, env = "SYNC_JWKS_PLAIN_HTTP", value_enum, default_value_t = PlainHttp::Loopback, global = true, hide_env_values = true)]
+    pub(crate) sync_jwks_plain_http: PlainHttp,
+    /// Connections to PostgreSQL
+    #[arg(long, env = "SYNC_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1000), global = true, hide_env_values = true)]
+    pub(crate) sync_pool_size: u16,
+    /// Connections of clients at a time
+    #[arg(long, env = "SYNC_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..), global = true, hide_env_values = true)]
+    pub(crate) sync_max_connections: u32,
+    /// Days for which dead rows and the values of deleted records are kept
+    #[arg(long, env = "SYNC_HISTORY_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=3650), global = true, hide_env_values = true)]
+    pub(crate) sync_history_days: u16,
+    /// How far ahead of the server a client's clock may be, in seconds
+    #[arg(long, env = "SYNC_CLOCK_SKEW_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(0..=86_400), global = true, hide_env_values = true)]
+    pub(crate) sync_clock_skew_seconds: u32,
+}
+
+/// The database that a URL names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Database {
+    /// A file of the embedded database.
+    Sqlite(PathBuf),
+    /// A PostgreSQL server, by its URL.
+    Postgres(String),
+}
+
+impl Settings {
+    /// The database.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the setting.
+    pub(crate) fn database(&self) -> Result<Database, String> {
+        let url = &self.database_url;
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err("DATABASE_URL: `sqlite:` wants a path behind it, as in sqlite:sync-data/sync.db".to_owned());
+            }
+            return Ok(Database::Sqlite(PathBuf::from(path)));
+        }
+        if url.starts_with("postgresql://") || url.starts_with("postgres://") {
+            return Ok(Database::Postgres(url.clone()));
+        }
+        Err("DATABASE_URL must begin with postgresql:// or sqlite:".to_owned())
+    }
+
+    /// The address to listen on, which without a setting is every one, or for `dev` this machine alone.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the setting.
+    pub(crate) fn address(&self, command: Command) -> Result<SocketAddr, String> {
+        let host = match (self.sync_host, command) {
+            (Some(host), Command::Dev) if !host.is_loopback() => {
+                return Err("SYNC_HOST: `dev` lets everybody in, so it listens on a loopback address only".to_owned());
+            }
+            (Some(host), _) => host,
+            (None, Command::Dev) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            (None, _) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        Ok(SocketAddr::new(host, self.port))
+    }
+
+    /// Everything in these settings that `command` cannot run with, a sentence each.
+    pub(crate) fn faults(&self, command: Command) -> Vec<String> {
+        let mut faults: Vec<String> =
+            [self.database().err(), self.address(command).err()].into_iter().flatten().collect();
+        if self.jwks_url.is_none() && matches!(command, Command::Serve | Command::Check) {
+            faults.push("JWKS_URL is not set: nobody could sign in. Set it to the address of your issuer's keys, or try `sync-server dev`".to_owned());
+        }
+        if self.jwt_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+            faults.push("JWT_SECRET must have at least 32 bytes".to_owned());
+        }
+        faults.extend(self.origins().filter(|origin| !is_origin(origin)).map(|origin| {
+            format!("CORS_ORIGINS: {origin:?} is no origin; write it as https://app.example.org, without a path")
+        }));
+        faults
+    }
+
+    /// The origins that may call.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &str> {
+        self.cors_origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty())
+    }
+
+    /// What stores go by.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            skew_millis: i64::from(self.sync_clock_skew_seconds) * 1000,
+            history_millis: i64::from(self.sync_history_days) * MILLIS_PER_DAY,
+        }
+    }
+
+    /// One line for each adapter that does not take part.
+    pub(crate) fn off(&self) -> Vec<String> {
+        let adapters = [
+            ("billing", "MANA_CREDITS_URL", self.mana_credits_url.is_some(), "everybody may sync"),
+            ("memberships", "MANA_AUTH_URL", self.mana_auth_url.is_some(), "spaces have no members"),
+            ("NATS", "NATS_URL", self.nats_url.is_some(), "there are no notices to carry yet"),
+            ("rows tokens", "JWT_SECRET", self.jwt_secret.is_some(), "tokens are verified by JWKS_URL alone"),
+        ];
+        adapters
+            .map(|(adapter, setting, is_set, so)| {
+                let why = if is_set { "is set, but this version does not use it yet" } else { "is not set" };
+                format!("{adapter}: off, {setting} {why}; {so}")
+            })
+            .into()
+    }
+}
+
+/// Whether a text is an origin as browsers send it: scheme, host, perhaps a port.
+fn is_origin(text: &str) -> bool {
+    let Some(host) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
+    !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(arguments: &[&str]) -> Settings {
+        let all = ["sync-server", "--jwks-url", "https://keys.example.org/jwks.json"].iter().chain(arguments);
+        Arguments::try_parse_from(all).expect("good arguments").settings
+    }
+
+    #[test]
+    fn a_url_names_its_database() {
+        let database = |url: &str| settings(&["--database-url", url]).database();
+        assert_eq!(database("sqlite:a/b.db"), Ok(Database::Sqlite(PathBuf::from("a/b.db"))));
+        assert_eq!(database("sqlite:///a/b.db"), Ok(Database::Sqlite(PathBuf::from("/a/b.db"))));
+        let url = "postgresql://user@host/name";
+        assert_eq!(database(url), Ok(Database::Postgres(url.to_owned())));
+        for bad in ["mysql://host/name", "", "sqlite:"] {
+            assert!(database(bad).is_err_and(|fault| fault.contains("DATABASE_URL")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_setting_is_named() {
+        for (arguments, name) in [
+            (["--jwt-secret", "short"], "JWT_SECRET"),
+            (["--cors-origins", "https://good.example.org,https://bad.example.org/path"], "CORS_ORIGINS"),
+            (["--database-url", "oracle:x"], "DATABASE_URL"),
+        ] {
+            let faults = settings(&arguments).faults(Command::Serve);
+            assert!(faults.len() == 1 && faults[0].contains(name), "{faults:?}");
+        }
+        assert_eq!(settings(&[]).faults(Command::Serve), Vec::<String>::new());
+        for bad in [["--port", "70000"], ["--sync-pool-size", "1"], ["--sync-log-format", "xml"]] {
+            assert!(Arguments::try_parse_from(["sync-server"].iter().chain(&bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn dev_listens_on_loopback_only() {
+        assert_eq!(settings(&[]).address(Command::Dev), Ok(SocketAddr::from(([127, 0, 0, 1], 3050))));
+        assert!(settings(&["--sync-host", "0.0.0.0"]).address(Command::Dev).is_err());
+        assert_eq!(settings(&[]).address(Command::Serve), Ok(SocketAddr::from(([0, 0, 0, 0], 3050))));
+    }
+}

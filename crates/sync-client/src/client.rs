@@ -1,0 +1,298 @@
+//! Requests to a server, each sent again as long as that may help.
+
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Method, Request, Response, Url};
+use serde::{Deserialize, Serialize};
+use sync_protocol::{Answer, ErrorBody};
+
+use crate::{NewChange, Retry};
+
+/// How long one try may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Who speaks, and to which server.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The address of the server, as `http://127.0.0.1:3050`.
+    pub server: String,
+    /// The app.
+    pub app: String,
+    /// What this client calls itself: one id for each device or tab.
+    pub client_id: String,
+    /// The bearer token; none asks without.
+    pub token: Option<String>,
+    /// How requests are sent again.
+    pub retry: Retry,
+}
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is no URL of a server.
+    #[error("the server's address is not usable: {0}")]
+    Address(String),
+    /// The server said no: the request has to change before it is sent again.
+    #[error("the server answered {status} {error}: {message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The stable code.
+        error: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// The server was away, or too busy, at every try.
+    #[error("the server cannot be reached: {0}")]
+    Unavailable(String),
+    /// The answer is not what this client understands.
+    #[error("the answer cannot be read: {0}")]
+    Answer(String),
+}
+
+/// A client of one app on one server. Clones share connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    server: Url,
+    options: Options,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PushBody<'a> {
+    client_id: &'a str,
+    since: &'a str,
+    schema_version: u32,
+    changes: &'a [NewChange],
+}
+
+impl Client {
+    /// A client with these options.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Address`] if the server's address is no URL.
+    pub fn new(options: Options) -> Result<Self, ClientError> {
+        let server = parse_address(&options.server)?;
+        let http = reqwest::Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .build()
+            .map_err(|error| ClientError::Address(error.to_string()))?;
+        Ok(Self {
+            http,
+            server,
+            options,
+        })
+    }
+
+    /// Pushes changes; the answer has what others wrote since the cursor, the beginning if it is empty. Sending the
+    /// same push again is free, so a lost answer is asked for again.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; unless it is [`ClientError::Unavailable`], nothing of the push was stored.
+    pub async fn push(&self, since: &str, changes: &[NewChange]) -> Result<Answer, ClientError> {
+        let url = self.url(&["sync", &self.options.app])?;
+        let body = PushBody {
+            client_id: &self.options.client_id,
+            since,
+            schema_version: 1,
+            changes,
+        };
+        let body =
+            serde_json::to_vec(&body).map_err(|error| ClientError::Answer(error.to_string()))?;
+        self.send(Method::POST, url, Some(body)).await
+    }
+
+    /// Reads one page of a table.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn pull(&self, table: &str, since: &str) -> Result<Answer, ClientError> {
+        let mut url = self.url(&["sync", &self.options.app, "pull"])?;
+        url.query_pairs_mut()
+            .append_pair("collection", table)
+            .append_pair("since", since);
+        self.send(Method::GET, url, None).await
+    }
+
+    /// Reads a table to its head: each page goes to `page`, with the cursor to keep once it is applied. Gives back the
+    /// last cursor.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; the pages before it were handed out, and their cursors are good.
+    pub async fn pull_to_head(
+        &self,
+        table: &str,
+        since: &str,
+        mut page: impl FnMut(Answer),
+    ) -> Result<String, ClientError> {
+        let mut cursor = since.to_owned();
+        loop {
+            let answer = self.pull(table, &cursor).await?;
+            let has_more = answer.has_more;
+            if has_more && answer.synced_until == cursor {
+                return Err(ClientError::Answer(format!(
+                    "hasMore, but the cursor stays at {cursor}"
+                )));
+            }
+            cursor.clone_from(&answer.synced_until);
+            page(answer);
+            if !has_more {
+                return Ok(cursor);
+            }
+        }
+    }
+
+    fn url(&self, segments: &[&str]) -> Result<Url, ClientError> {
+        with_segments(&self.server, segments)
+    }
+
+    async fn send<T>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, ClientError>
+    where
+        T: for<'de> Deserialize<'de>,
+    {
+        let mut tried = 0;
+        loop {
+            let (error, asked) = match self
+                .http
+                .execute(self.request(&method, &url, body.as_ref())?)
+                .await
+            {
+                Ok(answer) if answer.status().is_success() => match read(answer).await {
+                    Err(error @ ClientError::Unavailable(_)) => (error, None),
+                    read => return read,
+                },
+                Ok(answer) if !Retry::is_worth_it(answer.status().as_u16()) => {
+                    return Err(refusal(answer).await);
+                }
+                Ok(answer) => {
+                    let asked = retry_after(&answer);
+                    (
+                        ClientError::Unavailable(refusal(answer).await.to_string()),
+                        asked,
+                    )
+                }
+                Err(error) => (ClientError::Unavailable(error.to_string()), None),
+            };
+            if tried + 1 >= self.options.retry.tries {
+                return Err(error);
+            }
+            tokio::time::sleep(self.options.retry.wait(tried, asked)).await;
+            tried += 1;
+        }
+    }
+
+    fn request(
+        &self,
+        method: &Method,
+        url: &Url,
+        body: Option<&Vec<u8>>,
+    ) -> Result<Request, ClientError> {
+        let mut request = self
+            .http
+            .request(method.clone(), url.clone())
+            .header("X-Client-Id", &self.options.client_id);
+        if let Some(token) = &self.options.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request
+                .header("Content-Type", "application/json")
+                .body(body.clone());
+        }
+        request
+            .build()
+            .map_err(|error| ClientError::Address(error.to_string()))
+    }
+}
+
+/// What a development server answers to a sign-in.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SignedIn {
+    /// The bearer token.
+    pub token: String,
+    /// How many seconds it is good for.
+    pub expires_in: u64,
+    /// The user.
+    pub user: String,
+    /// The device.
+    pub device: String,
+}
+
+/// Signs in at a development server, which looks at no password.
+///
+/// # Errors
+///
+/// [`ClientError`]; a server that is not in development answers 404.
+pub async fn sign_in(server: &str, user: &str, device: &str) -> Result<SignedIn, ClientError> {
+    let url = with_segments(&parse_address(server)?, &["dummy-signin"])?;
+    let body = serde_json::json!({"user": user, "password": "development", "device": device});
+    let answer = reqwest::Client::new()
+        .post(url)
+        .timeout(REQUEST_TIMEOUT)
+        .json(&body)
+        .send()
+        .await
+        .map_err(|error| ClientError::Unavailable(error.to_string()))?;
+    if answer.status().is_success() {
+        read(answer).await
+    } else {
+        Err(refusal(answer).await)
+    }
+}
+
+fn parse_address(server: &str) -> Result<Url, ClientError> {
+    Url::parse(server).map_err(|error| ClientError::Address(format!("{server:?}: {error}")))
+}
+
+fn with_segments(server: &Url, segments: &[&str]) -> Result<Url, ClientError> {
+    let mut url = server.clone();
+    url.path_segments_mut()
+        .map_err(|()| ClientError::Address(format!("{server} is not the address of a server")))?
+        .pop_if_empty()
+        .extend(segments);
+    Ok(url)
+}
+
+async fn read<T: for<'de> Deserialize<'de>>(answer: Response) -> Result<T, ClientError> {
+    let body = answer
+        .bytes()
+        .await
+        .map_err(|error| ClientError::Unavailable(error.to_string()))?;
+    serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
+}
+
+async fn refusal(answer: Response) -> ClientError {
+    let status = answer.status().as_u16();
+    let body = answer.bytes().await.unwrap_or_default();
+    let said = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorBody {
+        error: "unknown".to_owned(),
+        message: String::from_utf8_lossy(&body).chars().take(200).collect(),
+    });
+    ClientError::Refused {
+        status,
+        error: said.error,
+        message: said.message,
+    }
+}
+
+fn retry_after(answer: &Response) -> Option<Duration> {
+    let seconds = answer
+        .headers()
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
