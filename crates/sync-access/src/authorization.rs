@@ -6,12 +6,14 @@ const SCHEME: &str = "Bearer";
 
 /// The token in the value of an `Authorization` header, `None` standing for no header.
 ///
-/// The scheme's case does not matter (RFC 9110, 11.1), nor how many spaces follow it. The token is not judged, other than that it is
-/// printable ASCII without spaces. Of several headers a caller must pass none on: which of them counts is anybody's guess.
+/// The scheme's case does not matter (RFC 9110, 11.1), nor how many spaces follow it. The token is
+/// not judged, other than that it is printable ASCII without spaces. Of several headers a caller
+/// must pass none on: which of them counts is anybody's guess.
 ///
 /// # Errors
 ///
-/// [`TokenError::Missing`] for no header, another scheme, and anything that is not exactly one token.
+/// [`TokenError::Missing`] for no header, another scheme, and anything that is not exactly one
+/// token.
 pub fn bearer_token(header: Option<&[u8]>) -> Result<&str, TokenError> {
     header
         .and_then(|value| str::from_utf8(value).ok())

@@ -1,4 +1,5 @@
-//! Base64 as JOSE writes it (RFC 7515, 2): the URL alphabet, no padding, one spelling for each value.
+//! Base64 as JOSE writes it (RFC 7515, 2): the URL alphabet, no padding, one spelling for each
+//! value.
 
 /// The bytes that `text` stands for, or `None` if it is not exactly how they are written.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
@@ -6,7 +7,7 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     let mut standard = text.replace('-', "+").replace('_', "/");
-    while standard.len() % 4 != 0 {
+    while !standard.len().is_multiple_of(4) {
         standard.push('=');
     }
     let bytes = openssl::base64::decode_block(&standard).ok()?;

@@ -1,23 +1,22 @@
 //! The claims of a token whose signature is right: is it for us, now, and for whom?
 
 use serde::Deserialize;
+use sync_protocol::{ClientId, Millis, UserId};
 
 use crate::error::{TokenError, invalid};
 
-/// The longest user or device id, in bytes.
-pub const MAX_IDENTIFIER_BYTES: usize = 256;
-
-/// Who calls, as a verified token says. The ids are the exact bytes of the claims; they are bounded and hold no control
-/// characters, but may hold any other character, so they belong in no path and no log unescaped.
+/// Who calls, as a verified token says. The ids are the exact bytes of the claims; they are bounded
+/// and hold no control characters, but may hold any other character, so they belong in no path and
+/// no log unescaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user: the claim `sub`.
-    pub user: String,
-    /// The device: the claim `did`, or `source_id` where that is missing or empty.
-    pub device: Option<String>,
-    /// When the token expires, by its claim `exp`: milliseconds since 1970. The leeway for clocks that differ comes on top, so
-    /// that this may lie in the past by as much.
-    pub expires: i64,
+    pub user: UserId,
+    /// The device: the claim `did`, or `source_id` where that is missing or empty. Never empty.
+    pub device: Option<ClientId>,
+    /// When the token expires, by its claim `exp`. The leeway for clocks that differ comes on top,
+    /// so that this may lie in the past by as much.
+    pub expires: Millis,
 }
 
 /// What a token must say.
@@ -49,7 +48,7 @@ enum Audience {
 
 impl Demands {
     /// The caller that `payload` names, if it is good at `now`.
-    pub(crate) fn judge(&self, payload: &[u8], now: i64) -> Result<Identity, TokenError> {
+    pub(crate) fn judge(&self, payload: &[u8], now: Millis) -> Result<Identity, TokenError> {
         let claims: Claims = serde_json::from_slice(payload)
             .map_err(|_| invalid("the token's claims are malformed"))?;
         let expires = claims
@@ -60,20 +59,20 @@ impl Demands {
             return Err(TokenError::Expired);
         }
         let begins = claims.nbf.map(to_milliseconds);
-        if begins.is_some_and(|begins| begins > now.saturating_add(self.leeway)) {
+        if begins.is_some_and(|begins| begins.0 > now.0.saturating_add(self.leeway)) {
             return Err(TokenError::NotYetValid);
         }
         self.judge_parties(&claims)?;
         Ok(Identity {
-            user: user_of(claims.sub)?,
-            device: device_of(claims.did, claims.source_id)?,
+            user: user_of(claims.sub.as_deref())?,
+            device: device_of(&claims)?,
             expires,
         })
     }
 
     /// Whether a token that expires at `expires` has done so, leeway included.
-    pub(crate) fn is_over(&self, expires: i64, now: i64) -> bool {
-        now >= expires.saturating_add(self.leeway)
+    pub(crate) fn is_over(&self, expires: Millis, now: Millis) -> bool {
+        now.0 >= expires.0.saturating_add(self.leeway)
     }
 
     fn judge_parties(&self, claims: &Claims) -> Result<(), TokenError> {
@@ -94,38 +93,23 @@ impl Demands {
     }
 }
 
-fn user_of(sub: Option<String>) -> Result<String, TokenError> {
+fn user_of(sub: Option<&str>) -> Result<UserId, TokenError> {
     let user = sub
         .filter(|sub| !sub.is_empty())
         .ok_or_else(|| invalid("the token names no user"))?;
-    if is_identifier(&user) {
-        Ok(user)
-    } else {
-        Err(invalid(
-            "the token's user is too long or has control characters",
-        ))
-    }
+    UserId::new(user).map_err(|_| invalid("the token's user cannot be an id"))
 }
 
-fn device_of(did: Option<String>, source_id: Option<String>) -> Result<Option<String>, TokenError> {
-    let device = [did, source_id]
-        .into_iter()
-        .flatten()
-        .find(|id| !id.is_empty());
-    if device.as_deref().is_none_or(is_identifier) {
-        Ok(device)
-    } else {
-        Err(invalid(
-            "the token's device is too long or has control characters",
-        ))
-    }
+fn device_of(claims: &Claims) -> Result<Option<ClientId>, TokenError> {
+    let mut ids = [&claims.did, &claims.source_id].into_iter().flatten();
+    ids.find(|id| !id.is_empty())
+        .map(|id| ClientId::new(id))
+        .transpose()
+        .map_err(|_| invalid("the token's device cannot be an id"))
 }
 
-fn is_identifier(text: &str) -> bool {
-    text.len() <= MAX_IDENTIFIER_BYTES && !text.chars().any(char::is_control)
-}
-
-/// Seconds, with or without a fraction, as milliseconds. The cast saturates, which is what is wanted of absurd times.
-fn to_milliseconds(seconds: f64) -> i64 {
-    (seconds * 1000.0) as i64
+/// Seconds, with or without a fraction, as milliseconds. The cast saturates, which is what is
+/// wanted of absurd times.
+fn to_milliseconds(seconds: f64) -> Millis {
+    Millis((seconds * 1000.0) as i64)
 }

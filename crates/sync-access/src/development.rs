@@ -10,12 +10,14 @@ use josekit::jwk::alg::ed::{EdCurve, EdKeyPair};
 use josekit::jws::{EdDSA, JwsSigner};
 use serde::Serialize;
 use serde_json::json;
+use sync_protocol::Millis;
 
 use crate::base64url;
 use crate::error::SetupError;
 use crate::milliseconds;
 
-/// Makes tokens without asking for a password. Whoever trusts its keys trusts everybody who can reach it: never in production.
+/// Makes tokens without asking for a password. Whoever trusts its keys trusts everybody who can
+/// reach it: never in production.
 pub struct DevelopmentIssuer {
     signer: Box<dyn JwsSigner>,
     public: Jwk,
@@ -49,12 +51,13 @@ impl DevelopmentIssuer {
         )
     }
 
-    /// An issuer with the Ed25519 key in this file (PKCS #8, PEM), which is made, for its owner alone, if it is not there. Waits for the
-    /// disk, so it is for the start of a program.
+    /// An issuer with the Ed25519 key in this file (PKCS #8, PEM), which is made, for its owner
+    /// alone, if it is not there. Waits for the disk, so it is for the start of a program.
     ///
     /// # Errors
     ///
-    /// [`SetupError`] if the file cannot be read or made, holds no such key, or can be read by others than its owner.
+    /// [`SetupError`] if the file cannot be read or made, holds no such key, or can be read by
+    /// others than its owner.
     pub fn from_file(path: &Path) -> Result<Self, SetupError> {
         let pem = read_private(path).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => make_private(path),
@@ -88,8 +91,8 @@ impl DevelopmentIssuer {
         json!({"keys": [self.public.as_ref()]}).to_string()
     }
 
-    /// A token for `user`, and for `device` if given, that is good for `lifetime` from `now` (milliseconds since 1970; tokens count in whole
-    /// seconds).
+    /// A token for `user`, and for `device` if given, that is good for `lifetime` from `now`
+    /// (milliseconds since 1970; tokens count in whole seconds).
     ///
     /// # Errors
     ///
@@ -98,14 +101,17 @@ impl DevelopmentIssuer {
         &self,
         user: &str,
         device: Option<&str>,
-        now: i64,
+        now: Millis,
         lifetime: Duration,
     ) -> Result<String, SetupError> {
         let claims = Claims {
             sub: user,
             did: device,
-            iat: now.div_euclid(1000),
-            exp: now.saturating_add(milliseconds(lifetime)).div_euclid(1000),
+            iat: now.0.div_euclid(1000),
+            exp: now
+                .0
+                .saturating_add(milliseconds(lifetime))
+                .div_euclid(1000),
             iss: self.issuer.as_deref(),
             aud: self.audience.as_deref(),
         };

@@ -1,10 +1,11 @@
 //! What can go wrong, told apart by what the caller does about it.
 
-/// Why a caller is not let in. `Display` is the text for the log, [`TokenError::client_message`] the one for the client; neither
-/// holds any part of the token.
+/// Why a caller is not let in. `Display` is the text for the log, [`TokenError::client_message`]
+/// the one for the client; neither holds any part of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// There is no `Authorization` header, or it is not `Bearer` followed by one token. The caller should sign in.
+    /// There is no `Authorization` header, or it is not `Bearer` followed by one token. The caller
+    /// should sign in.
     #[error("no bearer token")]
     Missing,
     /// The token will never be good: the caller needs another one.
@@ -19,8 +20,9 @@ pub enum TokenError {
     /// The token's `nbf` lies ahead: the caller, or this machine, should set its clock.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// Nobody can be let in, because no keys were ever had, or the time for which old ones count is over, or none are
-    /// configured. It says nothing about the token: the caller should try again later.
+    /// Nobody can be let in, because no keys were ever had, or the time for which old ones count is
+    /// over, or none are configured. It says nothing about the token: the caller should try again
+    /// later.
     #[error("no keys to verify tokens with")]
     KeysUnavailable,
 }
@@ -43,7 +45,8 @@ pub(crate) fn invalid(reason: &'static str) -> TokenError {
     TokenError::Invalid { reason }
 }
 
-/// A setting that cannot work, in words for the operator; the only thing to do is to correct it and start again.
+/// A setting that cannot work, in words for the operator; the only thing to do is to correct it and
+/// start again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SetupError(pub(crate) String);

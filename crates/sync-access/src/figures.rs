@@ -2,14 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sync_protocol::Millis;
+
 /// The state of a verifier at one moment, and what it has done since it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
     /// Keys that count now. Zero: nobody is let in.
     pub keys_held: usize,
-    /// When the keys were last fetched with success, in milliseconds since 1970; of several sources the one longest ago, `None` if one was
-    /// never reached or there are none.
-    pub last_fetch: Option<i64>,
+    /// When the keys were last fetched with success; of several sources
+    /// the one longest ago, `None` if one was never reached or there are none.
+    pub last_fetch: Option<Millis>,
     /// Fetches that brought a key set.
     pub successful_fetches: u64,
     /// Fetches that brought none, for whatever reason.

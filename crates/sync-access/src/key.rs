@@ -119,8 +119,8 @@ impl Key {
 impl KeySet {
     /// Reads a JWKS document.
     ///
-    /// A document without usable keys is a document: its issuer has withdrawn them. What is not a document, or holds more than
-    /// [`MAX_KEYS`], is an error, in words for the operator.
+    /// A document without usable keys is a document: its issuer has withdrawn them. What is not a
+    /// document, or holds more than [`MAX_KEYS`], is an error, in words for the operator.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, &'static str> {
         let document: Document =
             serde_json::from_slice(text).map_err(|_| "the document is not a JSON Web Key Set")?;
@@ -198,7 +198,8 @@ fn boxed<V: JwsVerifier + 'static, E>(made: Result<V, E>) -> Option<Box<dyn JwsV
     made.ok().map(|verifier| Box::new(verifier) as _)
 }
 
-/// The size that a modulus really has, which the libraries round up to whole bytes, and an exponent that encrypts at all.
+/// The size that a modulus really has, which the libraries round up to whole bytes, and an exponent
+/// that encrypts at all.
 fn judge_rsa(jwk: &Jwk) -> Result<(), &'static str> {
     let modulus = number(jwk, "n").ok_or("it has no modulus")?;
     let exponent = number(jwk, "e").ok_or("it has no exponent")?;

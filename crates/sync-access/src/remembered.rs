@@ -21,8 +21,9 @@ pub(crate) struct Verified {
 
 /// Remembers at most [`MAX_REMEMBERED`] tokens and forgets those that nobody uses.
 ///
-/// Two halves: what is new or used goes into the young one; when that is full, it becomes the old one, and what was in the old
-/// one and not used since is gone. Every step costs the same, however full it is.
+/// Two halves: what is new or used goes into the young one; when that is full, it becomes the old
+/// one, and what was in the old one and not used since is gone. Every step costs the same, however
+/// full it is.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered(Mutex<Halves>);
 
@@ -77,15 +78,17 @@ impl Halves {
 
 #[cfg(test)]
 mod tests {
+    use sync_protocol::{Millis, UserId};
+
     use super::*;
 
     fn verified(user: &str) -> Verified {
         Verified {
             key: Arc::new(Key::for_tests()),
             identity: Identity {
-                user: user.to_owned(),
+                user: UserId::new(user).expect("it is an id"),
                 device: None,
-                expires: 0,
+                expires: Millis(0),
             },
         }
     }
@@ -97,14 +100,12 @@ mod tests {
     #[test]
     fn there_is_never_more_than_the_bound_and_what_is_used_stays() {
         let remembered = Remembered::default();
-        let token = verified("bob");
-        remembered.remember(digest(0), verified("alice"));
+        let (alice, token) = (verified("alice"), verified("bob"));
+        remembered.remember(digest(0), alice.clone());
         for number in 1..3 * MAX_REMEMBERED {
             remembered.remember(digest(number), token.clone());
-            let alice = remembered
-                .recall(&digest(0))
-                .map(|found| found.identity.user);
-            assert_eq!(alice.as_deref(), Some("alice"), "after {number}");
+            let found = remembered.recall(&digest(0)).map(|found| found.identity);
+            assert_eq!(found.as_ref(), Some(&alice.identity), "after {number}");
             assert!(remembered.count() <= MAX_REMEMBERED);
         }
         assert!(remembered.recall(&digest(1)).is_none());

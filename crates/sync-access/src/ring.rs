@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use reqwest::Client;
+use sync_protocol::Millis;
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 
 use crate::error::{TokenError, invalid};
 use crate::figures::Counter;
 use crate::key::{IgnoredKey, Key, KeySet, shown};
-use crate::source::Source;
+use crate::source::{Outcome, Source, fetch_all};
 use crate::{Clock, milliseconds};
 
 /// Keys older than this are fetched anew, behind the calls that use them.
@@ -19,8 +20,8 @@ pub const REFRESH_KEYS: Duration = Duration::from_secs(5 * 60);
 /// After a fetch that failed, how long until the next.
 pub const RETRY_FETCH: Duration = Duration::from_secs(30);
 
-/// If nobody has tried to fetch the keys for this long, calls wait for the fetch: else a key withdrawn during a quiet hour would still
-/// let the first caller in.
+/// If nobody has tried to fetch the keys for this long, calls wait for the fetch: else a key
+/// withdrawn during a quiet hour would still let the first caller in.
 pub const UNATTENDED_KEYS: Duration = Duration::from_secs(10 * 60);
 
 /// How long the last keys had from a host count if it gives no others.
@@ -70,16 +71,17 @@ struct State {
 #[derive(Default)]
 struct Held {
     set: KeySet,
-    since: Option<i64>,
+    since: Option<Millis>,
 }
 
 #[derive(Clone, Copy)]
 struct Attempt {
-    at: i64,
+    at: Millis,
     failed: bool,
 }
 
-/// A fetch on its way. It has landed when the sender of `landed` is gone, by whatever way the task ended.
+/// A fetch on its way. It has landed when the sender of `landed` is gone, by whatever way the task
+/// ended.
 struct Flight {
     landed: watch::Receiver<()>,
     task: AbortHandle,
@@ -87,13 +89,11 @@ struct Flight {
 }
 
 /// Whether calls that find a fetch on its way need its outcome.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patience {
     Wait,
     GoOn,
 }
-
-type Outcome = Result<KeySet, String>;
 
 impl Ring {
     pub(crate) fn new(fixed: KeySet, sources: Vec<Source>, client: Client, clock: Clock) -> Self {
@@ -114,7 +114,8 @@ impl Ring {
         }
     }
 
-    /// Has the keys fetched if it is time for that. Returns at once, unless there are none yet or nobody has asked for long.
+    /// Has the keys fetched if it is time for that. Returns at once, unless there are none yet or
+    /// nobody has asked for long.
     pub(crate) async fn attend(self: &Arc<Self>) {
         let flight = self.fetch_if_due();
         if let Some(landed) = flight {
@@ -127,8 +128,9 @@ impl Ring {
         if let Some(key) = self.look_up(kid) {
             return Ok(key);
         }
-        let flight = self.fetch_for_unknown(kid);
+        let flight = self.fetch_for_unknown();
         if let Some(landed) = flight {
+            tracing::debug!(kid = shown(kid), "a key is unknown, and being asked for");
             wait_for(landed).await;
         }
         self.look_up(kid).ok_or_else(|| {
@@ -163,9 +165,9 @@ impl Ring {
     }
 
     /// When the source that was had longest ago was had.
-    pub(crate) fn last_fetch(&self) -> Option<i64> {
+    pub(crate) fn last_fetch(&self) -> Option<Millis> {
         let state = self.lock();
-        let times: Option<Vec<i64>> = state.held.iter().map(|held| held.since).collect();
+        let times: Option<Vec<Millis>> = state.held.iter().map(|held| held.since).collect();
         times?.into_iter().min()
     }
 
@@ -206,7 +208,7 @@ impl Ring {
             .map(|flight| flight.landed.clone())
     }
 
-    fn fetch_for_unknown(self: &Arc<Self>, kid: &str) -> Option<watch::Receiver<()>> {
+    fn fetch_for_unknown(self: &Arc<Self>) -> Option<watch::Receiver<()>> {
         if self.sources.is_empty() {
             return None;
         }
@@ -220,17 +222,13 @@ impl Ring {
                 self.suppressed.count();
                 return None;
             }
-            tracing::info!(
-                kid = shown(kid),
-                "a token names an unknown key: fetching the keys"
-            );
             self.take_off(&mut state, now, Patience::GoOn);
         }
         state.flight.as_ref().map(|flight| flight.landed.clone())
     }
 
     /// Starts a fetch of its own task, so that it lands also if the call that caused it goes away.
-    fn take_off(self: &Arc<Self>, state: &mut State, now: i64, patience: Patience) {
+    fn take_off(self: &Arc<Self>, state: &mut State, now: Millis, patience: Patience) {
         let (flying, landed) = watch::channel(());
         let (sources, client) = (self.sources.clone(), self.client.clone());
         let ring: Weak<Self> = Arc::downgrade(self);
@@ -241,7 +239,8 @@ impl Ring {
             }
             drop(flying);
         });
-        // Noted before the outcome is known: also a fetch that breaks off must not be repeated at once.
+        // Noted before the outcome is known: also a fetch that breaks off must not be repeated at
+        // once.
         state.last_attempt = Some(Attempt {
             at: now,
             failed: true,
@@ -254,20 +253,34 @@ impl Ring {
     }
 
     /// Replaces the keys of each source that gave some; the others keep what they had.
-    fn take_over(&self, asked: i64, outcomes: Vec<Outcome>) {
+    fn take_over(&self, asked: Millis, outcomes: Vec<Outcome>) {
+        for (source, outcome) in self.sources.iter().zip(&outcomes) {
+            self.tell(source, outcome);
+        }
         let mut state = self.lock();
         let failed = outcomes.iter().any(Result::is_err);
         state.last_attempt = Some(Attempt { at: asked, failed });
-        for ((held, source), outcome) in state.held.iter_mut().zip(&self.sources).zip(outcomes) {
-            match outcome {
-                Ok(set) => {
-                    self.successful.count();
-                    held.replace(set, asked, source);
+        for (held, outcome) in state.held.iter_mut().zip(outcomes) {
+            if let Ok(set) = outcome {
+                let since = Some(asked);
+                *held = Held { set, since };
+            }
+        }
+    }
+
+    fn tell(&self, source: &Source, outcome: &Outcome) {
+        match outcome {
+            Ok(set) => {
+                self.successful.count();
+                let (usable, ignored) = (set.keys.len(), set.ignored.len());
+                tracing::debug!(source = source.shown(), usable, ignored, "keys were had");
+                if usable == 0 {
+                    tracing::warn!(source = source.shown(), "the key set holds no usable key");
                 }
-                Err(reason) => {
-                    self.failed.count();
-                    tracing::warn!(source = source.shown(), reason, "no keys were had");
-                }
+            }
+            Err(reason) => {
+                self.failed.count();
+                tracing::warn!(source = source.shown(), reason, "no keys were had");
             }
         }
     }
@@ -295,36 +308,14 @@ impl State {
 }
 
 impl Held {
-    fn counts(&self, now: i64) -> bool {
+    fn counts(&self, now: Millis) -> bool {
         self.since
             .is_some_and(|since| !is_past(since, now, KEEP_KEYS))
-    }
-
-    fn replace(&mut self, set: KeySet, asked: i64, source: &Source) {
-        let withdrawn = self
-            .set
-            .keys
-            .keys()
-            .filter(|kid| !set.keys.contains_key(*kid));
-        for kid in withdrawn {
-            tracing::info!(
-                source = source.shown(),
-                kid = shown(kid),
-                "a key was withdrawn"
-            );
-        }
-        if set.keys.is_empty() {
-            tracing::warn!(source = source.shown(), "the key set holds no usable key");
-        }
-        *self = Self {
-            set,
-            since: Some(asked),
-        };
     }
 }
 
 /// Whether it is time to fetch, and if so, whether calls wait for that.
-fn due(last_attempt: Option<Attempt>, now: i64) -> Option<Patience> {
+fn due(last_attempt: Option<Attempt>, now: Millis) -> Option<Patience> {
     let Some(last) = last_attempt else {
         return Some(Patience::Wait);
     };
@@ -340,30 +331,14 @@ fn due(last_attempt: Option<Attempt>, now: i64) -> Option<Patience> {
     }
 }
 
-/// Whether `span` has gone by since `then`. A clock that was set back counts by how far: nothing may last because of it.
-fn is_past(then: i64, now: i64, span: Duration) -> bool {
-    i128::from(now.abs_diff(then)) >= i128::from(milliseconds(span))
+/// Whether `span` has gone by since `then`. A clock that was set back counts by how far: nothing
+/// may last because of it.
+fn is_past(then: Millis, now: Millis, span: Duration) -> bool {
+    i128::from(now.0.abs_diff(then.0)) >= i128::from(milliseconds(span))
 }
 
 async fn wait_for(mut landed: watch::Receiver<()>) {
     while landed.changed().await.is_ok() {}
-}
-
-/// Asks all sources at the same time; the answers are in their order.
-async fn fetch_all(sources: Vec<Source>, client: Client) -> Vec<Outcome> {
-    let broken_off = || Err("the fetch broke off".to_owned());
-    let mut outcomes: Vec<Outcome> = sources.iter().map(|_| broken_off()).collect();
-    let mut flights = JoinSet::new();
-    for (index, source) in sources.into_iter().enumerate() {
-        let client = client.clone();
-        flights.spawn(async move { (index, source.fetch(&client).await) });
-    }
-    while let Some(landed) = flights.join_next().await {
-        if let Ok((index, outcome)) = landed {
-            outcomes[index] = outcome;
-        }
-    }
-    outcomes
 }
 
 fn report((source, outcome): (&Source, &Outcome)) -> SourceReport {
@@ -377,5 +352,50 @@ fn found(set: &KeySet) -> KeysFound {
     KeysFound {
         usable: set.keys.len(),
         ignored: set.ignored.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+
+    fn due_after(span: i64, failed: bool) -> Option<Patience> {
+        due(
+            Some(Attempt {
+                at: Millis(1_000_000),
+                failed,
+            }),
+            Millis(1_000_000 + span),
+        )
+    }
+
+    #[test]
+    fn the_first_keys_are_waited_for() {
+        assert_eq!(due(None, Millis(0)), Some(Patience::Wait));
+    }
+
+    #[test]
+    fn keys_are_due_after_five_minutes_and_waited_for_after_ten() {
+        assert_eq!(due_after(0, false), None);
+        assert_eq!(due_after(5 * MINUTE - 1, false), None);
+        assert_eq!(due_after(5 * MINUTE, false), Some(Patience::GoOn));
+        assert_eq!(due_after(10 * MINUTE - 1, false), Some(Patience::GoOn));
+        assert_eq!(due_after(10 * MINUTE, false), Some(Patience::Wait));
+    }
+
+    #[test]
+    fn a_failed_fetch_is_due_again_after_half_a_minute() {
+        assert_eq!(due_after(MINUTE / 2 - 1, true), None);
+        assert_eq!(due_after(MINUTE / 2, true), Some(Patience::GoOn));
+        assert_eq!(due_after(10 * MINUTE, true), Some(Patience::Wait));
+    }
+
+    #[test]
+    fn a_clock_set_back_counts_by_how_far() {
+        assert_eq!(due_after(-5 * MINUTE, false), Some(Patience::GoOn));
+        assert!(is_past(Millis(i64::MAX), Millis(i64::MIN), KEEP_KEYS));
+        assert!(!is_past(Millis(1), Millis(0), KEEP_KEYS));
     }
 }

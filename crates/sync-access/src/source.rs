@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
+use tokio::task::JoinSet;
 
 use crate::error::SetupError;
 use crate::key::KeySet;
@@ -25,6 +26,9 @@ pub enum PlainHttp {
     /// From any host: for development, and for private networks whose operator answers for them.
     Anywhere,
 }
+
+/// What one fetch brought, or why it brought nothing, in words for the log.
+pub(crate) type Outcome = Result<KeySet, String>;
 
 /// An address that key sets may be fetched from.
 #[derive(Debug, Clone)]
@@ -52,8 +56,9 @@ impl Source {
         format!("{}{}", self.0.origin().ascii_serialization(), self.0.path())
     }
 
-    /// One request. Whatever is not a key set with status 200, in time and within the bounds, is an error, in words for the log.
-    pub(crate) async fn fetch(&self, client: &Client) -> Result<KeySet, String> {
+    /// One request. Whatever is not a key set with status 200, in time and within the bounds, is an
+    /// error, in words for the log.
+    pub(crate) async fn fetch(&self, client: &Client) -> Outcome {
         let mut response = client.get(self.0.clone()).send().await.map_err(in_words)?;
         if response.status() != StatusCode::OK {
             return Err(format!(
@@ -74,7 +79,25 @@ impl Source {
     }
 }
 
-/// The client for key sets: no redirects, no proxy from the environment, no connection kept for minutes, and a time limit on all of it.
+/// Asks all sources at the same time; the answers are in their order.
+pub(crate) async fn fetch_all(sources: Vec<Source>, client: Client) -> Vec<Outcome> {
+    let broken_off = || Err("the fetch broke off".to_owned());
+    let mut outcomes: Vec<Outcome> = sources.iter().map(|_| broken_off()).collect();
+    let mut flights = JoinSet::new();
+    for (index, source) in sources.into_iter().enumerate() {
+        let client = client.clone();
+        flights.spawn(async move { (index, source.fetch(&client).await) });
+    }
+    while let Some(landed) = flights.join_next().await {
+        if let Ok((index, outcome)) = landed {
+            outcomes[index] = outcome;
+        }
+    }
+    outcomes
+}
+
+/// The client for key sets: no redirects, no proxy from the environment, no connection kept for
+/// minutes, and a time limit on all of it.
 pub(crate) fn client() -> Result<Client, SetupError> {
     Client::builder()
         .redirect(Policy::none())

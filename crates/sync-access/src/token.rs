@@ -10,7 +10,8 @@ use crate::key::Algorithm;
 /// The longest token looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Purposes (`typ`) under which a token may say "I am the bearer"; with or without `application/` before them (RFC 7515, 4.1.9).
+/// Purposes (`typ`) under which a token may say "I am the bearer"; with or without `application/`
+/// before them (RFC 7515, 4.1.9).
 const ACCEPTED_TYPES: [&str; 2] = ["jwt", "at+jwt"];
 
 /// A token whose form is right and whose signature nobody has looked at yet.

@@ -33,7 +33,8 @@ pub struct VerifierSettings {
     pub leeway: Duration,
 }
 
-/// Verifies tokens. It is made once and shared, and needs a Tokio runtime (with time and IO) wherever it is called.
+/// Verifies tokens. It is made once and shared, and needs a Tokio runtime (with time and IO)
+/// wherever it is called.
 pub struct Verifier {
     ring: Arc<Ring>,
     demands: Demands,
@@ -61,7 +62,8 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`SetupError`] for an address that may not be used, and for fixed keys that cannot be read or of which one is ignored.
+    /// [`SetupError`] for an address that may not be used, and for fixed keys that cannot be read
+    /// or of which one is ignored.
     pub fn new(settings: VerifierSettings, clock: Clock) -> Result<Self, SetupError> {
         let address = |address: &String| Source::new(address, settings.plain_http);
         let sources: Result<Vec<_>, _> = settings.key_addresses.iter().map(address).collect();
@@ -85,8 +87,9 @@ impl Verifier {
 
     /// Who the bearer of this token is.
     ///
-    /// Waits for a key host only before the first keys are had, after a quiet time, and for an unknown `kid`: at most
-    /// [`FETCH_TIME_LIMIT`](crate::FETCH_TIME_LIMIT) each time. Dropping the future at any point is harmless.
+    /// Waits for a key host only before the first keys are had, after a quiet time, and for an
+    /// unknown `kid`: at most [`FETCH_TIME_LIMIT`](crate::FETCH_TIME_LIMIT) each time. Dropping the
+    /// future at any point is harmless.
     ///
     /// # Errors
     ///
@@ -106,7 +109,8 @@ impl Verifier {
         Ok(identity)
     }
 
-    /// Asks every key host now and says what each holds; the keys count from now on. With no host configured it is empty.
+    /// Asks every key host now and says what each holds; the keys count from now on. With no host
+    /// configured it is empty.
     pub async fn check(&self) -> Vec<SourceReport> {
         self.ring.check().await
     }

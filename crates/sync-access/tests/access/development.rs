@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sync_access::{DevelopmentIssuer, Identity, Verifier, VerifierSettings};
+use sync_protocol::{ClientId, Millis, UserId};
 
 use crate::support::{SECOND, START, SteppedClock, WRONG_SIGNATURE};
 
@@ -23,14 +24,14 @@ async fn its_tokens_are_good_for_a_verifier_that_is_given_its_keys() {
         ..VerifierSettings::default()
     };
     let verifier = Verifier::new(settings, SteppedClock::new().as_clock()).unwrap();
-    let now = START * SECOND + 999;
+    let now = Millis(START * SECOND + 999);
     let token = issuer
         .issue("alice", Some("phone"), now, FIVE_MINUTES)
         .unwrap();
     let identity = Identity {
-        user: "alice".to_owned(),
-        device: Some("phone".to_owned()),
-        expires: (START + 300) * SECOND,
+        user: UserId::new("alice").unwrap(),
+        device: Some(ClientId::new("phone").unwrap()),
+        expires: Millis((START + 300) * SECOND),
     };
     assert_eq!(verifier.verify(&token).await, Ok(identity));
 }
@@ -39,7 +40,7 @@ async fn its_tokens_are_good_for_a_verifier_that_is_given_its_keys() {
 fn a_token_says_nothing_that_was_not_asked_for() {
     let issuer = DevelopmentIssuer::generate().unwrap();
     let token = issuer
-        .issue("alice", None, START * SECOND, FIVE_MINUTES)
+        .issue("alice", None, Millis(START * SECOND), FIVE_MINUTES)
         .unwrap();
     let parts: Vec<Value> = token.split('.').take(2).map(decoded).collect();
     let key_set: Value = serde_json::from_str(&issuer.key_set()).unwrap();
@@ -79,7 +80,7 @@ async fn two_issuers_do_not_know_each_other() {
     };
     let verifier = Verifier::new(settings, SteppedClock::new().as_clock()).unwrap();
     let token = other
-        .issue("alice", None, START * SECOND, FIVE_MINUTES)
+        .issue("alice", None, Millis(START * SECOND), FIVE_MINUTES)
         .unwrap();
     assert_eq!(verifier.verify(&token).await, Err(WRONG_SIGNATURE));
 }

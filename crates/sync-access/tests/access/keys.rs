@@ -4,6 +4,14 @@ use std::sync::Arc;
 
 use josekit::jwk::Jwk;
 use josekit::jwk::alg::ec::EcCurve;
+use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::sign::Signer;
+use openssl::ssl::{SslAcceptor, SslMethod};
+use openssl::x509::X509;
+use openssl::x509::extension::SubjectAlternativeName;
 use serde_json::{Value, json};
 use sync_access::{
     FETCH_TIME_LIMIT, IgnoredKey, KeysFound, MAX_DOCUMENT_BYTES, MAX_KEYS, PlainHttp, SourceReport,
@@ -205,6 +213,26 @@ async fn a_host_that_says_nothing_is_given_up_after_five_seconds() {
     assert_eq!(world.verifier.figures().failed_fetches, 1);
 }
 
+#[tokio::test]
+async fn a_host_that_cannot_prove_its_name_is_not_believed() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("https://{}/jwks", listener.local_addr().unwrap());
+    let host = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        self_signed().accept(stream).is_ok()
+    });
+    let settings = VerifierSettings {
+        key_addresses: vec![address],
+        plain_http: PlainHttp::Anywhere,
+        ..VerifierSettings::default()
+    };
+    let verifier = Verifier::new(settings, SteppedClock::new().as_clock()).unwrap();
+    let [report] = verifier.check().await.try_into().unwrap();
+    let why = report.outcome.unwrap_err();
+    assert!(why.contains("certificate verify failed"), "{why}");
+    assert!(!host.join().unwrap(), "not even the handshake came about");
+}
+
 #[test]
 fn keys_come_over_plain_http_from_this_machine_only_unless_it_is_allowed() {
     let made = |address: &str, plain_http| {
@@ -216,7 +244,8 @@ fn keys_come_over_plain_http_from_this_machine_only_unless_it_is_allowed() {
         let made = Verifier::new(settings, SteppedClock::new().as_clock());
         made.map(|_| ()).map_err(|error| error.to_string())
     };
-    let refusal = "the address of the keys is plain http to another machine: use https, or allow it explicitly";
+    let refusal = "the address of the keys is plain http to another machine: use https, or \
+                   allow it explicitly";
     let private = "http://10.0.0.7:3001/jwks";
     assert_eq!(
         made(private, PlainHttp::LoopbackOnly),
@@ -275,77 +304,114 @@ async fn outcome(world: &World) -> Result<KeysFound, String> {
     reports.remove(0).outcome
 }
 
-/// Each with the reason that is to be given for it.
-fn unusable_keys() -> Vec<(&'static str, Value)> {
-    let ed = |kid: &str| Pair::ed25519(kid).public();
-    let with = |kid: &str, name: &str, value: Value| {
-        let mut key = ed(kid);
-        key[name] = value;
-        key
-    };
-    let rsa_with = |kid: &str, name: &str, value: &[u8]| {
-        let mut key = Pair::rsa("source", 2048).public();
-        (key["kid"], key[name]) = (json!(kid), json!(base64url(value)));
-        key
-    };
-    let mut nameless = ed("x");
+/// A key of a set that is to be ignored, and the reason that is to be given.
+type Unusable = (&'static str, Value);
+
+fn unusable_keys() -> Vec<Unusable> {
+    let mut nameless = Pair::ed25519("x").public();
     nameless.as_object_mut().unwrap().remove("kid");
-    let p384 = Pair::new("p384", Jwk::generate_ec_key(EcCurve::P384)).public();
-    let (purpose, kind) = (
-        "it is not for verifying signatures",
-        "its type is not supported",
-    );
-    let (value, size) = (
-        "its value is no key of its type",
-        "its size is not between 2048 and 8192 bits",
-    );
-    vec![
-        ("an earlier key has the same kid", ed("ed")),
+    let open = Value::Object(Pair::ed25519("open").private.into());
+    let oct = json!({"kty": "oct", "kid": "oct", "k": "c2VjcmV0"});
+    let mut all = vec![
+        (
+            "an earlier key has the same kid",
+            Pair::ed25519("ed").public(),
+        ),
         ("it has no kid", nameless),
-        (purpose, with("encrypting", "use", json!("enc"))),
-        (purpose, with("signing", "key_ops", json!(["sign"]))),
+        ("it is malformed", json!({"kid": "kindless"})),
+        ("its secret part is published", open),
+        ("its secret part is published", oct),
+    ];
+    all.extend(of_unusable_purpose());
+    all.extend(of_unusable_type());
+    all.extend(of_unusable_value());
+    all
+}
+
+fn of_unusable_purpose() -> [Unusable; 2] {
+    let (reason, all) = ("it is not for verifying signatures", json!(["sign"]));
+    [
+        (reason, ed25519_with("encrypting", "use", json!("enc"))),
+        (reason, ed25519_with("signing", "key_ops", all)),
+    ]
+}
+
+fn of_unusable_type() -> [Unusable; 4] {
+    let reason = "its type is not supported";
+    let p384 = Pair::new("p384", Jwk::generate_ec_key(EcCurve::P384));
+    let x25519 = json!({"kty": "OKP", "crv": "X25519", "kid": "x", "x": base64url(&[1; 32])});
+    let odd = ed25519_with("odd", "alg", json!("ES256"));
+    [
+        (reason, json!({"kty": "oct", "kid": "empty"})),
+        (reason, p384.public()),
+        (reason, x25519),
+        ("its algorithm is not supported", odd),
+    ]
+}
+
+fn of_unusable_value() -> [Unusable; 8] {
+    let value = "its value is no key of its type";
+    let size = "its size is not between 2048 and 8192 bits";
+    let one = base64url(&[1; 32]);
+    let off_curve = json!({"kty": "EC", "crv": "P-256", "kid": "off", "x": one, "y": one});
+    let bits_2047 = [&[0x7f], [0xff; 255].as_slice()].concat();
+    let short = json!(base64url(&[1; 31]));
+    [
         (
-            "its secret part is published",
-            Value::Object(Pair::ed25519("open").private.into()),
+            "it is malformed",
+            ed25519_with("padded", "x", json!("AA==")),
         ),
-        (
-            "its secret part is published",
-            json!({"kty": "oct", "kid": "oct", "k": "c2VjcmV0"}),
-        ),
-        (kind, json!({"kty": "oct", "kid": "empty"})),
-        (kind, p384),
-        (
-            kind,
-            json!({"kty": "OKP", "crv": "X25519", "kid": "x", "x": base64url(&[1; 32])}),
-        ),
-        (
-            "its algorithm is not supported",
-            with("odd", "alg", json!("ES256")),
-        ),
-        ("it is malformed", with("padded", "x", json!("AA=="))),
-        (value, with("short", "x", json!(base64url(&[1; 31])))),
-        (
-            value,
-            json!({"kty": "EC", "crv": "P-256", "kid": "off", "x": base64url(&[1; 32]), "y": base64url(&[1; 32])}),
-        ),
+        (value, ed25519_with("short", "x", short)),
+        (value, off_curve),
         (size, Pair::rsa("weak", 1024).public()),
-        (
-            size,
-            rsa_with("bit", "n", &[&[0x7f], [0xff; 255].as_slice()].concat()),
-        ),
+        (size, rsa_with("bit", "n", &bits_2047)),
         (size, rsa_with("huge", "n", &[0xff; 1025])),
         ("its exponent is 1", rsa_with("one", "e", &[0, 1])),
         ("its exponent is even", rsa_with("two", "e", &[2])),
-        ("it is malformed", json!({"kid": "kindless"})),
     ]
+}
+
+fn ed25519_with(kid: &str, name: &str, value: Value) -> Value {
+    let mut key = Pair::ed25519(kid).public();
+    key[name] = value;
+    key
+}
+
+fn rsa_with(kid: &str, name: &str, value: &[u8]) -> Value {
+    let mut key = Pair::rsa(kid, 2048).public();
+    key[name] = json!(base64url(value));
+    key
+}
+
+/// A TLS server for 127.0.0.1 that nobody vouches for.
+fn self_signed() -> SslAcceptor {
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let mut certificate = X509::builder().unwrap();
+    let ip = SubjectAlternativeName::new()
+        .ip("127.0.0.1")
+        .build(&certificate.x509v3_context(None, None))
+        .unwrap();
+    certificate.append_extension(ip).unwrap();
+    certificate.set_version(2).unwrap();
+    certificate.set_pubkey(&key).unwrap();
+    let (long_ago, tomorrow) = (
+        Asn1Time::from_unix(0).unwrap(),
+        Asn1Time::days_from_now(1).unwrap(),
+    );
+    certificate.set_not_before(&long_ago).unwrap();
+    certificate.set_not_after(&tomorrow).unwrap();
+    certificate.sign(&key, MessageDigest::sha256()).unwrap();
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    acceptor.set_private_key(&key).unwrap();
+    acceptor.set_certificate(&certificate.build()).unwrap();
+    acceptor.build()
 }
 
 /// Signed by hand: the library makes none with so short a key.
 fn rsa_signature(pair: &Pair, signed: &str) -> String {
     let pem = josekit::jwk::alg::rsa::RsaKeyPair::from_jwk(&pair.private).unwrap();
     let der = josekit::jwk::KeyPair::to_der_private_key(&pem);
-    let key = openssl::pkey::PKey::private_key_from_der(&der).unwrap();
-    let mut signer =
-        openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), &key).unwrap();
+    let key = PKey::private_key_from_der(&der).unwrap();
+    let mut signer = Signer::new(MessageDigest::sha256(), &key).unwrap();
     base64url(&signer.sign_oneshot_to_vec(signed.as_bytes()).unwrap())
 }

@@ -1,12 +1,15 @@
-//! What the tests share: keys with their secret part, a clock that is stepped, and a host that publishes keys.
+//! What the tests share: keys with their secret part, a clock that is stepped, and a host that
+//! publishes keys.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use josekit::jwk::Jwk;
 use josekit::jws::JwsSigner;
 use serde_json::{Value, json};
 use sync_access::{Clock, Identity, TokenError, Verifier, VerifierSettings};
+use sync_protocol::{Millis, UserId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -103,9 +106,9 @@ pub(crate) fn claims() -> Value {
 /// What a good token says.
 pub(crate) fn alice() -> Identity {
     Identity {
-        user: "alice".to_owned(),
+        user: UserId::new("alice").unwrap(),
         device: None,
-        expires: (START + 86_400) * SECOND,
+        expires: Millis((START + 86_400) * SECOND),
     }
 }
 
@@ -156,7 +159,7 @@ impl SteppedClock {
 
     pub(crate) fn as_clock(&self) -> Clock {
         let clock = self.clone();
-        Arc::new(move || clock.0.load(Ordering::SeqCst))
+        Arc::new(move || Millis(clock.0.load(Ordering::SeqCst)))
     }
 }
 
@@ -219,13 +222,12 @@ impl KeyHost {
         *self.requests.borrow()
     }
 
-    /// Returns when so many have asked.
+    /// Returns when so many have asked; that nobody does is a failure after a while.
     pub(crate) async fn asked(&self, times: usize) {
         let mut requests = self.requests.clone();
-        requests
-            .wait_for(|count| *count >= times)
-            .await
-            .expect("the host runs");
+        let enough = requests.wait_for(|count| *count >= times);
+        let in_time = tokio::time::timeout(Duration::from_secs(20), enough).await;
+        in_time.expect("the host is asked").expect("the host runs");
     }
 
     /// From now on requests are taken, but answered only after [`KeyHost::open`].
@@ -304,7 +306,8 @@ impl World {
         self.verifier.verify(token).await
     }
 
-    /// Returns when no fetch is on its way: a token with an unknown key waits for the one that is, and causes none so soon after.
+    /// Returns when no fetch is on its way: a token with an unknown key waits for the one that is,
+    /// and causes none so soon after.
     pub(crate) async fn fetch_has_landed(&self) {
         let before = self.host.requests();
         let stranger = Pair::ed25519("stranger").token();

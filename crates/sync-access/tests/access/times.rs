@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sync_access::{Identity, TokenError};
+use sync_protocol::Millis;
 
 use crate::support::{MINUTE, Pair, SECOND, START, World, alice, refused};
 
@@ -12,7 +13,7 @@ async fn an_expired_token_counts_for_sixty_seconds_more() {
         let world = World::with(&[&key]).await;
         let token = key.sign(&json!({"sub": "alice", "exp": START + 100}));
         let identity = Identity {
-            expires: (START + 100) * SECOND,
+            expires: Millis((START + 100) * SECOND),
             ..alice()
         };
         if look_first {
@@ -55,7 +56,7 @@ async fn times_are_numbers_of_any_kind_and_nothing_else() {
             .verify(&key.sign(&json!({"sub": "alice", "exp": exp})))
             .await;
         let expected = expected.map_err(|reason| TokenError::Invalid { reason });
-        assert_eq!(answer.map(|identity| identity.expires), expected, "{exp}");
+        assert_eq!(answer.map(|identity| identity.expires.0), expected, "{exp}");
     }
     for exp in [json!(0), json!(-1), json!(-1e300)] {
         let answer = world

@@ -4,83 +4,28 @@ use josekit::jwk::Jwk;
 use josekit::jwk::alg::{ec::EcCurve, ed::EdCurve};
 use josekit::jws;
 use serde_json::{Value, json};
-use sync_access::{Identity, MAX_TOKEN_BYTES, TokenError, VerifierSettings};
+use sync_access::{Identity, MAX_TOKEN_BYTES, TokenError, Verifier, VerifierSettings};
+use sync_protocol::{ClientId, UserId};
 
 use crate::support::{
-    Answer, KeyHost, Pair, UNKNOWN_KEY, WRONG_SIGNATURE, World, alice, base64url, claims, fixed,
-    key_set, refused, sign, signed_part,
+    Answer, KeyHost, Pair, START, SteppedClock, UNKNOWN_KEY, WRONG_SIGNATURE, World, alice,
+    base64url, claims, fixed, key_set, refused, sign, signed_part,
 };
 
 #[tokio::test]
 async fn each_of_the_recorded_tokens_is_judged_as_the_contract_says() {
-    let (key, other) = (Pair::ed25519("key-1"), Pair::ed25519("key-1"));
+    let key = Pair::ed25519("key-1");
     let world = World::with(&[&key]).await;
-    let start = crate::support::START;
-    let without_kid = json!({"alg": "EdDSA", "typ": "JWT"});
-    let of_unknown = json!({"alg": "EdDSA", "kid": "no-such-key"});
-    let hmac = jws::HS256.signer_from_bytes(public_bytes(&key)).unwrap();
-    let hs256 = json!({"alg": "HS256", "kid": "key-1"});
-    let none = json!({"alg": "none", "kid": "key-1"});
-    let not_accepted = refused("the token's algorithm is not accepted");
-    let malformed = refused("the token is malformed");
-    let cases = [
-        ("good", key.token(), Ok(alice())),
-        (
-            "expired",
-            key.sign(&json!({"sub": "alice", "exp": start - 3600})),
-            Err(TokenError::Expired),
-        ),
-        (
-            "not-yet",
-            key.sign(&json!({"sub": "alice", "exp": start + 3600, "nbf": start + 1800})),
-            Err(TokenError::NotYetValid),
-        ),
-        (
-            "no-exp",
-            key.sign(&json!({"sub": "alice"})),
-            refused("the token has no expiry"),
-        ),
-        (
-            "no-sub",
-            key.sign(&json!({"exp": start + 3600})),
-            refused("the token names no user"),
-        ),
-        (
-            "empty-sub",
-            key.sign(&json!({"sub": "", "exp": start + 3600})),
-            refused("the token names no user"),
-        ),
-        (
-            "no-kid",
-            sign(&without_kid, &claims(), &*key.signer()),
-            refused("the token names no key"),
-        ),
-        (
-            "unknown-kid",
-            sign(&of_unknown, &claims(), &*key.signer()),
-            Err(UNKNOWN_KEY),
-        ),
-        ("other-key", other.token(), Err(WRONG_SIGNATURE)),
-        (
-            "hs256",
-            sign(&hs256, &claims(), &hmac),
-            not_accepted.clone(),
-        ),
-        (
-            "none",
-            format!("{}.", signed_part(&none, &claims())),
-            not_accepted,
-        ),
-        ("not-a-token", "not-a-token".to_owned(), malformed.clone()),
-        ("empty", String::new(), malformed),
-    ];
-    for (kind, token, expected) in cases {
+    for (kind, token, expected) in recorded_by_claims(&key)
+        .into_iter()
+        .chain(recorded_by_form(&key))
+    {
         assert_eq!(world.verify(&token).await, expected, "{kind}");
     }
 }
 
-/// Every algorithm that a token can name, signed for real and, where the types allow, with the very key of the set, under the name
-/// of every key of the set.
+/// Every algorithm that a token can name, signed for real and, where the types allow, with the very
+/// key of the set, under the name of every key of the set.
 #[tokio::test]
 async fn the_same_claims_under_every_other_algorithm_are_refused() {
     let pairs = [
@@ -247,8 +192,8 @@ async fn issuer_and_audience_are_compared_when_they_are_configured() {
         audience: Some("sync".to_owned()),
         ..VerifierSettings::default()
     };
-    let clock = crate::support::SteppedClock::new();
-    let verifier = sync_access::Verifier::new(settings, clock.as_clock()).unwrap();
+    let clock = SteppedClock::new();
+    let verifier = Verifier::new(settings, clock.as_clock()).unwrap();
     let (right, lax) = (json!("https://issuer.example"), fixed(&[&key]));
     let (issuer, audience) = (
         "the token is from another issuer",
@@ -292,7 +237,7 @@ async fn the_user_is_bounded_and_kept_byte_for_byte() {
         longest.as_str(),
     ] {
         let identity = Identity {
-            user: user.to_owned(),
+            user: UserId::new(user).unwrap(),
             ..alice()
         };
         assert_eq!(
@@ -300,7 +245,7 @@ async fn the_user_is_bounded_and_kept_byte_for_byte() {
             Ok(identity)
         );
     }
-    let unfit = refused("the token's user is too long or has control characters");
+    let unfit = refused("the token's user cannot be an id");
     let too_long = format!("{longest}a");
     for user in ["a\nb", "\u{0}", "a\u{7f}", "\u{85}", too_long.as_str()] {
         assert_eq!(
@@ -323,7 +268,7 @@ async fn the_user_is_bounded_and_kept_byte_for_byte() {
 async fn the_device_is_did_or_else_source_id() {
     let key = Pair::ed25519("key-1");
     let verifier = fixed(&[&key]);
-    let unfit = "the token's device is too long or has control characters";
+    let unfit = "the token's device cannot be an id";
     for (did, source_id, expected) in [
         (json!("phone"), json!("old"), Ok(Some("phone"))),
         (json!(""), json!("old"), Ok(Some("old"))),
@@ -343,7 +288,7 @@ async fn the_device_is_did_or_else_source_id() {
             .verify(&key.sign(&said))
             .await
             .map(|identity| identity.device);
-        let expected = expected.map(|id| id.map(str::to_owned));
+        let expected = expected.map(|id| id.map(|id| ClientId::new(id).unwrap()));
         assert_eq!(
             device,
             expected.map_err(|reason| TokenError::Invalid { reason }),
@@ -413,10 +358,7 @@ async fn what_has_not_exactly_the_form_of_a_token_is_refused() {
 async fn a_claim_that_is_there_twice_is_refused() {
     let key = Pair::ed25519("key-1");
     let verifier = fixed(&[&key]);
-    let payload = format!(
-        r#"{{"sub":"bob","sub":"alice","exp":{}}}"#,
-        crate::support::START + 60
-    );
+    let payload = format!(r#"{{"sub":"bob","sub":"alice","exp":{}}}"#, START + 60);
     let header = base64url(key.header().to_string().as_bytes());
     let signed = format!("{header}.{}", base64url(payload.as_bytes()));
     let signature = base64url(&key.signer().sign(signed.as_bytes()).unwrap());
@@ -424,8 +366,59 @@ async fn a_claim_that_is_there_twice_is_refused() {
     assert_eq!(answer, refused("the token's claims are malformed"));
 }
 
+type Case = (&'static str, String, Result<Identity, TokenError>);
+
+/// Story 28: what is signed right.
+fn recorded_by_claims(key: &Pair) -> Vec<Case> {
+    let (hour_ago, hour_ahead, half) = (START - 3600, START + 3600, START + 1800);
+    let expired = json!({"sub": "alice", "exp": hour_ago});
+    let not_yet = json!({"sub": "alice", "exp": hour_ahead, "nbf": half});
+    let no_expiry = refused("the token has no expiry");
+    let no_user = refused("the token names no user");
+    vec![
+        ("good", key.token(), Ok(alice())),
+        ("expired", key.sign(&expired), Err(TokenError::Expired)),
+        ("not-yet", key.sign(&not_yet), Err(TokenError::NotYetValid)),
+        ("no-exp", key.sign(&json!({"sub": "alice"})), no_expiry),
+        (
+            "no-sub",
+            key.sign(&json!({"exp": hour_ahead})),
+            no_user.clone(),
+        ),
+        (
+            "empty-sub",
+            key.sign(&json!({"sub": "", "exp": hour_ahead})),
+            no_user,
+        ),
+    ]
+}
+
+/// Story 28: what is not, or has the wrong form.
+fn recorded_by_form(key: &Pair) -> Vec<Case> {
+    let other = Pair::ed25519(&key.kid);
+    let hmac = jws::HS256.signer_from_bytes(public_bytes(key)).unwrap();
+    let signed = |header: Value| sign(&header, &claims(), &*key.signer());
+    let no_kid = signed(json!({"alg": "EdDSA", "typ": "JWT"}));
+    let empty_kid = signed(json!({"alg": "EdDSA", "kid": ""}));
+    let unknown_kid = signed(json!({"alg": "EdDSA", "kid": "no-such-key"}));
+    let hs256 = sign(&json!({"alg": "HS256", "kid": key.kid}), &claims(), &hmac);
+    let none = signed_part(&json!({"alg": "none", "kid": key.kid}), &claims()) + ".";
+    let not_accepted = refused("the token's algorithm is not accepted");
+    let malformed = refused("the token is malformed");
+    vec![
+        ("other-key", other.token(), Err(WRONG_SIGNATURE)),
+        ("no-kid", no_kid, refused("the token names no key")),
+        ("empty-kid", empty_kid, refused("the token names no key")),
+        ("unknown-kid", unknown_kid, Err(UNKNOWN_KEY)),
+        ("hs256", hs256, not_accepted.clone()),
+        ("none", none, not_accepted),
+        ("not-a-token", "not-a-token".to_owned(), malformed.clone()),
+        ("empty", String::new(), malformed),
+    ]
+}
+
 async fn verify_with(
-    verifier: &sync_access::Verifier,
+    verifier: &Verifier,
     key: &Pair,
     name: &str,
     value: &Value,

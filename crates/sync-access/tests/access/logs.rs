@@ -1,0 +1,115 @@
+//! What is logged: no token, no key, and nothing from outside that could pass for another line.
+
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
+
+use sync_access::VerifierSettings;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::support::{DOWN, MINUTE, Pair, UNKNOWN_KEY, WRONG_SIGNATURE, World, alice};
+
+/// Keeps every event of this crate, a line each.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<String>>);
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("sync_access")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut lines = self.0.lock().unwrap();
+        write!(lines, "{}", event.metadata().level()).unwrap();
+        event.record(&mut Fields(&mut lines));
+        lines.push('\n');
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+struct Fields<'a>(&'a mut String);
+
+impl Visit for Fields<'_> {
+    /// As the server's text log writes texts: raw.
+    fn record_str(&mut self, field: &Field, value: &str) {
+        write!(self.0, " {}={value}", field.name()).unwrap();
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {}={value:?}", field.name()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_log_line_holds_no_token_and_an_unknown_kid_only_escaped_and_cut() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let key = Pair::ed25519("key-1");
+    let nasty = Pair::ed25519(&format!(
+        "a\n{} no keys\u{1b}{}",
+        Level::ERROR,
+        "x".repeat(1000)
+    ));
+    let world = World::with(&[&key]).await;
+    let tokens = [key.token(), nasty.token(), Pair::ed25519("key-1").token()];
+    assert_eq!(world.verify(&tokens[0]).await, Ok(alice()));
+    world.clock.step(MINUTE);
+    assert_eq!(world.verify(&tokens[1]).await, Err(UNKNOWN_KEY));
+    assert_eq!(world.verify(&tokens[2]).await, Err(WRONG_SIGNATURE));
+    world.host.answer(DOWN);
+    world.clock.step(10 * MINUTE);
+    assert_eq!(world.verify(&tokens[0]).await, Ok(alice()));
+    let logged = lines.0.lock().unwrap().clone();
+    let kid = format!(r#"kid="a\nERROR no keys\u{{1b}}{}""#, "x".repeat(48));
+    let address = &world.host.address;
+    let expected = [
+        format!("DEBUG message=keys were had source={address} usable=1 ignored=0"),
+        format!("DEBUG message=a key is unknown, and being asked for {kid}"),
+        format!("DEBUG message=keys were had source={address} usable=1 ignored=0"),
+        "DEBUG message=a token was refused kid=\"key-1\" reason=the token's signature is wrong"
+            .to_owned(),
+    ];
+    let lines: Vec<&str> = logged.lines().collect();
+    assert_eq!(lines[..4], expected, "{logged}");
+    let failed = format!("WARN message=no keys were had source={address} reason=");
+    assert!(
+        lines.len() == 5 && lines[4].starts_with(&failed),
+        "{logged}"
+    );
+    for part in tokens.iter().flat_map(|token| token.split('.')) {
+        assert!(!logged.contains(part), "{part} in {logged}");
+    }
+}
+
+#[tokio::test]
+async fn the_query_of_an_address_is_not_logged() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let world = World::answering(DOWN).await;
+    let settings = VerifierSettings {
+        key_addresses: vec![format!("{}?code=secret", world.host.address)],
+        ..VerifierSettings::default()
+    };
+    let verifier = sync_access::Verifier::new(settings, world.clock.as_clock()).unwrap();
+    assert!(
+        verifier
+            .verify(&Pair::ed25519("key-1").token())
+            .await
+            .is_err()
+    );
+    let logged = lines.0.lock().unwrap().clone();
+    assert!(
+        logged.starts_with("WARN message=no keys were had"),
+        "{logged}"
+    );
+    assert!(!logged.contains("secret"), "{logged}");
+}
