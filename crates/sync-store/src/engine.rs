@@ -15,8 +15,8 @@ use sync_protocol::{
 use crate::request::{own_rows, synced_until};
 use crate::state::Rows;
 use crate::{
-    Cursor, Delta, Entry, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach, RecordState,
-    Rules, Scope, StoreError, Window, server_changes,
+    Delta, Entry, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach, RecordState, Rules,
+    Scope, StoreError, Window, server_changes,
 };
 
 /// A value over this is left out of a conflict.
@@ -363,9 +363,11 @@ impl Decision {
             .rows
             .iter()
             .position(|row| row.origin == RowOrigin::Server);
-        let horizon = match by_server.unwrap_or(appended) {
-            0 => delta.horizon,
-            own => at(base, own - 1),
+        // What the server appended is still to be read: the cursor stands just before it.
+        let horizon = if appended == 0 {
+            delta.horizon
+        } else {
+            Position(at(base, by_server.unwrap_or(appended)).0 - 1)
         };
         let delta = Delta {
             horizon,
@@ -373,16 +375,10 @@ impl Decision {
         };
         let mut server_changes = server_changes(&page.entries, self.push.now, self.rules);
         server_changes.extend(self.corrections());
-        let since = self.push.since;
-        let mut until = synced_until(since, page, delta);
-        if by_server.is_some() && !page.has_more {
-            // What the server appended is still to be read.
-            until = Cursor::at(until.position().min(horizon)).hydrating(since.hydrates());
-        }
         let answer = Answer {
             server_changes,
             conflicts: self.conflicts(),
-            synced_until: until.to_string(),
+            synced_until: synced_until(self.push.since, page, delta).to_string(),
             has_more: page.has_more || by_server.is_some(),
             warnings: self.warnings(),
             removed_spaces: Vec::new(),

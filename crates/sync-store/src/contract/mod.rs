@@ -47,6 +47,9 @@ macro_rules! contract_suite {
             at_equal_times_the_greater_client_wins_and_both_are_told
             a_lost_write_is_reported_and_corrected
             an_own_newer_write_is_no_conflict
+            of_several_writes_of_a_push_the_last_of_the_latest_stands
+            an_older_claim_of_a_client_has_no_effect
+            a_row_goes_out_without_what_its_page_replaces
             the_same_push_again_stores_nothing
             a_retry_does_not_beat_what_came_between
             a_clock_ahead_gets_the_time_of_receipt
