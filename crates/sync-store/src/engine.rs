@@ -272,7 +272,18 @@ impl Decision {
     /// How many positions to draw.
     #[must_use]
     pub fn positions(&self) -> usize {
-        self.plan.rows.len()
+        self.plan.rows.len() + self.gap()
+    }
+
+    /// Positions left free before the rows: one where all of them are the server's, so that a cursor just before them
+    /// has moved all the same.
+    fn gap(&self) -> usize {
+        let by_server = self
+            .plan
+            .rows
+            .first()
+            .map(|row| row.origin == RowOrigin::Server);
+        usize::from(by_server == Some(true))
     }
 
     /// The push.
@@ -284,6 +295,7 @@ impl Decision {
     /// What to write if the first of the positions drawn is `base` and the others follow it.
     #[must_use]
     pub fn writes(&self, base: Position) -> Writes {
+        let base = at(base, self.gap());
         let rows = self.plan.rows.iter().enumerate();
         let state = |place: &usize| {
             (
@@ -367,7 +379,7 @@ impl Decision {
         let horizon = if appended == 0 {
             delta.horizon
         } else {
-            Position(at(base, by_server.unwrap_or(appended)).0 - 1)
+            Position(at(base, self.gap() + by_server.unwrap_or(appended)).0 - 1)
         };
         let delta = Delta {
             horizon,
