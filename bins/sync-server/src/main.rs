@@ -1,2 +1,50 @@
-//! Placeholder.
-fn main() {}
+//! The sync server: settings, the parts that they choose, and the commands.
+
+mod check;
+mod database;
+mod logging;
+mod serve;
+mod settings;
+mod sweep;
+mod welcome;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use settings::{Arguments, Command, Settings};
+
+fn main() -> ExitCode {
+    let Arguments { command, settings } = Arguments::parse();
+    let outcome = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(run(command.unwrap_or(Command::Serve), &settings)),
+        Err(error) => Err(format!("the runtime cannot start: {error}")),
+    };
+    outcome.unwrap_or_else(|fault| {
+        eprintln!("sync-server: {fault}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs one command; an error is a sentence (or a few) for whoever started it.
+async fn run(command: Command, settings: &Settings) -> Result<ExitCode, String> {
+    if matches!(command, Command::Check) {
+        return Ok(check::check(settings).await);
+    }
+    let faults = settings.faults(command);
+    if !faults.is_empty() {
+        return Err(faults.join("\nsync-server: "));
+    }
+    logging::start(settings)?;
+    match command {
+        Command::Migrate => {
+            for line in database::migrate(settings).await? {
+                println!("{line}");
+            }
+        }
+        Command::Serve | Command::Dev | Command::Check => serve::serve(command, settings).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

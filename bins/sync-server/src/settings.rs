@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sync_store::Rules;
+use sync_transport::Origins;
 
 /// The database that is used when none is named.
 const DEFAULT_DATABASE: &str = "sqlite:sync-data/sync.db";
@@ -68,7 +69,13 @@ pub(crate) enum PlainHttp {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Settings {
     /// The port to listen on
-    #[arg(long, env = "PORT", default_value_t = 3050, global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "PORT",
+        default_value_t = 3050,
+        global = true,
+        hide_env_values = true
+    )]
     pub(crate) port: u16,
     /// The address to listen on [default: 0.0.0.0; `dev` listens on 127.0.0.1 only]
     #[arg(long, env = "SYNC_HOST", global = true, hide_env_values = true)]
@@ -98,10 +105,23 @@ pub(crate) struct Settings {
     #[arg(long, env = "MANA_SERVICE_KEY", global = true, hide_env_values = true)]
     pub(crate) mana_service_key: Option<String>,
     /// Origins whose pages may call this server, separated by commas
-    #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', global = true, hide_env_values = true)]
-    pub(crate) cors_origins: Vec<String>,
+    #[arg(
+        long,
+        env = "CORS_ORIGINS",
+        default_value = "",
+        hide_default_value = true,
+        global = true,
+        hide_env_values = true
+    )]
+    pub(crate) cors_origins: String,
     /// Apps that need no subscription, separated by commas (a later version reads it)
-    #[arg(long, env = "BILLING_EXEMPT_APPS", value_delimiter = ',', global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "BILLING_EXEMPT_APPS",
+        value_delimiter = ',',
+        global = true,
+        hide_env_values = true
+    )]
     pub(crate) billing_exempt_apps: Vec<String>,
     /// A NATS server that carries notices between nodes (a later version uses it)
     #[arg(long, env = "NATS_URL", global = true, hide_env_values = true)]
@@ -110,7 +130,13 @@ pub(crate) struct Settings {
     #[arg(long, env = "SYNC_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true, hide_env_values = true)]
     pub(crate) sync_log_format: LogFormat,
     /// What is logged, as a filter like `info` or `sync_transport=debug,warn`
-    #[arg(long, env = "SYNC_LOG", default_value = "info", global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SYNC_LOG",
+        default_value = "info",
+        global = true,
+        hide_env_values = true
+    )]
     pub(crate) sync_log: String,
     /// Whether `serve` brings the database to its schema when it starts
     #[arg(long, env = "SYNC_MIGRATE", value_enum, default_value_t = Migration::Auto, global = true, hide_env_values = true)]
@@ -170,7 +196,10 @@ impl Settings {
     pub(crate) fn address(&self, command: Command) -> Result<SocketAddr, String> {
         let host = match (self.sync_host, command) {
             (Some(host), Command::Dev) if !host.is_loopback() => {
-                return Err("SYNC_HOST: `dev` lets everybody in, so it listens on a loopback address only".to_owned());
+                return Err(
+                    "SYNC_HOST: `dev` lets everybody in, so it listens on a loopback address only"
+                        .to_owned(),
+                );
             }
             (Some(host), _) => host,
             (None, Command::Dev) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -181,23 +210,31 @@ impl Settings {
 
     /// Everything in these settings that `command` cannot run with, a sentence each.
     pub(crate) fn faults(&self, command: Command) -> Vec<String> {
-        let mut faults: Vec<String> =
-            [self.database().err(), self.address(command).err()].into_iter().flatten().collect();
+        let mut faults: Vec<String> = [self.database().err(), self.address(command).err()]
+            .into_iter()
+            .flatten()
+            .collect();
         if self.jwks_url.is_none() && matches!(command, Command::Serve | Command::Check) {
             faults.push("JWKS_URL is not set: nobody could sign in. Set it to the address of your issuer's keys, or try `sync-server dev`".to_owned());
         }
-        if self.jwt_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+        if self
+            .jwt_secret
+            .as_ref()
+            .is_some_and(|secret| secret.len() < 32)
+        {
             faults.push("JWT_SECRET must have at least 32 bytes".to_owned());
         }
-        faults.extend(self.origins().filter(|origin| !is_origin(origin)).map(|origin| {
-            format!("CORS_ORIGINS: {origin:?} is no origin; write it as https://app.example.org, without a path")
-        }));
+        faults.extend(self.origins().err());
         faults
     }
 
-    /// The origins that may call.
-    pub(crate) fn origins(&self) -> impl Iterator<Item = &str> {
-        self.cors_origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty())
+    /// The origins whose pages may call.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the setting.
+    pub(crate) fn origins(&self) -> Result<Origins, String> {
+        Origins::parse(&self.cors_origins).map_err(|error| format!("CORS_ORIGINS: {error}"))
     }
 
     /// What stores go by.
@@ -211,24 +248,42 @@ impl Settings {
     /// One line for each adapter that does not take part.
     pub(crate) fn off(&self) -> Vec<String> {
         let adapters = [
-            ("billing", "MANA_CREDITS_URL", self.mana_credits_url.is_some(), "everybody may sync"),
-            ("memberships", "MANA_AUTH_URL", self.mana_auth_url.is_some(), "spaces have no members"),
-            ("NATS", "NATS_URL", self.nats_url.is_some(), "there are no notices to carry yet"),
-            ("rows tokens", "JWT_SECRET", self.jwt_secret.is_some(), "tokens are verified by JWKS_URL alone"),
+            (
+                "billing",
+                "MANA_CREDITS_URL",
+                self.mana_credits_url.is_some(),
+                "everybody may sync",
+            ),
+            (
+                "memberships",
+                "MANA_AUTH_URL",
+                self.mana_auth_url.is_some(),
+                "spaces have no members",
+            ),
+            (
+                "NATS",
+                "NATS_URL",
+                self.nats_url.is_some(),
+                "there are no notices to carry yet",
+            ),
+            (
+                "rows tokens",
+                "JWT_SECRET",
+                self.jwt_secret.is_some(),
+                "tokens are verified by JWKS_URL alone",
+            ),
         ];
         adapters
             .map(|(adapter, setting, is_set, so)| {
-                let why = if is_set { "is set, but this version does not use it yet" } else { "is not set" };
+                let why = if is_set {
+                    "is set, but this version does not use it yet"
+                } else {
+                    "is not set"
+                };
                 format!("{adapter}: off, {setting} {why}; {so}")
             })
             .into()
     }
-}
-
-/// Whether a text is an origin as browsers send it: scheme, host, perhaps a port.
-fn is_origin(text: &str) -> bool {
-    let Some(host) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else { return false };
-    !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*'])
 }
 
 #[cfg(test)]
@@ -236,19 +291,36 @@ mod tests {
     use super::*;
 
     fn settings(arguments: &[&str]) -> Settings {
-        let all = ["sync-server", "--jwks-url", "https://keys.example.org/jwks.json"].iter().chain(arguments);
-        Arguments::try_parse_from(all).expect("good arguments").settings
+        let all = [
+            "sync-server",
+            "--jwks-url",
+            "https://keys.example.org/jwks.json",
+        ]
+        .iter()
+        .chain(arguments);
+        Arguments::try_parse_from(all)
+            .expect("good arguments")
+            .settings
     }
 
     #[test]
     fn a_url_names_its_database() {
         let database = |url: &str| settings(&["--database-url", url]).database();
-        assert_eq!(database("sqlite:a/b.db"), Ok(Database::Sqlite(PathBuf::from("a/b.db"))));
-        assert_eq!(database("sqlite:///a/b.db"), Ok(Database::Sqlite(PathBuf::from("/a/b.db"))));
+        assert_eq!(
+            database("sqlite:a/b.db"),
+            Ok(Database::Sqlite(PathBuf::from("a/b.db")))
+        );
+        assert_eq!(
+            database("sqlite:///a/b.db"),
+            Ok(Database::Sqlite(PathBuf::from("/a/b.db")))
+        );
         let url = "postgresql://user@host/name";
         assert_eq!(database(url), Ok(Database::Postgres(url.to_owned())));
         for bad in ["mysql://host/name", "", "sqlite:"] {
-            assert!(database(bad).is_err_and(|fault| fault.contains("DATABASE_URL")), "{bad}");
+            assert!(
+                database(bad).is_err_and(|fault| fault.contains("DATABASE_URL")),
+                "{bad}"
+            );
         }
     }
 
@@ -256,22 +328,45 @@ mod tests {
     fn a_bad_setting_is_named() {
         for (arguments, name) in [
             (["--jwt-secret", "short"], "JWT_SECRET"),
-            (["--cors-origins", "https://good.example.org,https://bad.example.org/path"], "CORS_ORIGINS"),
+            (
+                [
+                    "--cors-origins",
+                    "https://good.example.org,https://bad.example.org/path",
+                ],
+                "CORS_ORIGINS",
+            ),
             (["--database-url", "oracle:x"], "DATABASE_URL"),
         ] {
             let faults = settings(&arguments).faults(Command::Serve);
             assert!(faults.len() == 1 && faults[0].contains(name), "{faults:?}");
         }
         assert_eq!(settings(&[]).faults(Command::Serve), Vec::<String>::new());
-        for bad in [["--port", "70000"], ["--sync-pool-size", "1"], ["--sync-log-format", "xml"]] {
-            assert!(Arguments::try_parse_from(["sync-server"].iter().chain(&bad)).is_err(), "{bad:?}");
+        for bad in [
+            ["--port", "70000"],
+            ["--sync-pool-size", "1"],
+            ["--sync-log-format", "xml"],
+        ] {
+            assert!(
+                Arguments::try_parse_from(["sync-server"].iter().chain(&bad)).is_err(),
+                "{bad:?}"
+            );
         }
     }
 
     #[test]
     fn dev_listens_on_loopback_only() {
-        assert_eq!(settings(&[]).address(Command::Dev), Ok(SocketAddr::from(([127, 0, 0, 1], 3050))));
-        assert!(settings(&["--sync-host", "0.0.0.0"]).address(Command::Dev).is_err());
-        assert_eq!(settings(&[]).address(Command::Serve), Ok(SocketAddr::from(([0, 0, 0, 0], 3050))));
+        assert_eq!(
+            settings(&[]).address(Command::Dev),
+            Ok(SocketAddr::from(([127, 0, 0, 1], 3050)))
+        );
+        assert!(
+            settings(&["--sync-host", "0.0.0.0"])
+                .address(Command::Dev)
+                .is_err()
+        );
+        assert_eq!(
+            settings(&[]).address(Command::Serve),
+            Ok(SocketAddr::from(([0, 0, 0, 0], 3050)))
+        );
     }
 }

@@ -5,8 +5,9 @@ use sync_protocol::{ClientId, FieldName, FieldTime, UserId, Value};
 
 use crate::{Context, Record};
 
-/// How many claims of one client on one field are remembered; the newest stay.
-const MAX_CLAIMS_PER_FIELD: usize = 16;
+/// How many claims of one client on one field are remembered; the newest stay. More than the 200 changes that existing
+/// clients send, and send again, in one push.
+const MAX_CLAIMS_PER_FIELD: usize = 256;
 
 /// What a client claimed of a write: its time and a digest of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,30 +69,29 @@ pub(crate) fn settle(
     field: &FieldName,
     claimed: Claimed,
 ) -> Settled {
-    let must_give = claimed.at.is_none() && claimed.digest == 0 || context.is_ahead(claimed.at);
-    let own = |claim: &&Claim| {
-        claim.client == *context.client && claim.user == *context.user && claim.field == *field
-    };
-    if let Some(same) = record
+    let timeless = claimed == Claimed::timeless_delete();
+    let own: Vec<&Claim> = record
         .claims
         .iter()
-        .filter(own)
-        .find(|claim| claim.claimed == claimed)
-    {
-        return Settled::At(same.given);
+        .filter(|claim| {
+            claim.client == *context.client && claim.user == *context.user && claim.field == *field
+        })
+        .collect();
+    if let Some(place) = own.iter().position(|claim| claim.claimed == claimed) {
+        let newer =
+            |(other, claim): (usize, &&Claim)| (claim.claimed.at, other) > (claimed.at, place);
+        return if !timeless && own.iter().enumerate().any(newer) {
+            Settled::Superseded
+        } else {
+            Settled::At(own[place].given)
+        };
     }
-    if !must_give {
+    if !timeless && !context.is_ahead(claimed.at) {
         return Settled::At(claimed.at);
     }
-    if record
-        .claims
-        .iter()
-        .filter(own)
-        .any(|claim| claim.claimed > claimed)
-    {
-        return Settled::Superseded;
-    }
+    let superseded = !timeless && own.iter().any(|claim| claim.claimed.at > claimed.at);
     let given = FieldTime::from(context.now);
+    // A superseded one is remembered, too: else it would count once the clock has caught up with it.
     remember(
         record,
         context,
@@ -103,7 +103,11 @@ pub(crate) fn settle(
             given,
         },
     );
-    Settled::At(given)
+    if superseded {
+        Settled::Superseded
+    } else {
+        Settled::At(given)
+    }
 }
 
 /// Adds a claim, and forgets those older than the history window and those over the bound.

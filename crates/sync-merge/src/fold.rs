@@ -24,6 +24,8 @@ pub(crate) struct Candidate {
     pub(crate) superseded: bool,
     /// Whether it is a delete that came without a time.
     pub(crate) undated: bool,
+    /// Whether a later write of the push lost against it: then the client itself holds another value.
+    pub(crate) overtook: bool,
 }
 
 /// The folded writes of a push on one record.
@@ -89,6 +91,8 @@ impl Folded {
                     (!candidate.superseded, candidate.at) >= (!stands.superseded, stands.at);
                 if later {
                     held.insert(candidate);
+                } else {
+                    held.get_mut().overtook = true;
                 }
             }
         }
@@ -107,5 +111,6 @@ fn candidate(place: usize, value: Value, settled: Settled) -> Candidate {
         at,
         superseded,
         undated: false,
+        overtook: false,
     }
 }

@@ -1,11 +1,12 @@
 //! What a push does: which rows it appends, which rows die of it, and what its client is told.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use sync_protocol::{Change, ClientId, FieldName, FieldTime, Millis, Op, UserId, Value};
 
 use crate::fold::{Candidate, Folded};
-use crate::{Held, Record, RowRef, Version, deleted_at};
+use crate::{Claimed, Held, Record, RowRef, Version, deleted_at};
 
 /// Who pushes, and when.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +21,9 @@ pub struct Context<'a> {
     pub skew_millis: i64,
     /// How long claims are remembered, in milliseconds.
     pub history_millis: i64,
-    /// How many bytes of corrections the answer can take; what is over it is appended to the log again.
+    /// The position up to which the client has read: rows of others behind it reach the client by themselves.
+    pub seen: i64,
+    /// How many bytes of corrections the answer can take; what is over it reaches the client through the log.
     pub correction_bytes: usize,
 }
 
@@ -93,8 +96,10 @@ pub struct Plan {
     pub dead: Vec<i64>,
     /// The pushed fields that lost, by record and field.
     pub clashes: Vec<Clash>,
-    /// What the client has to be told of fields that lost or tied.
+    /// What the client has to be told: fields that lost or tied, and what it may lack of a record that was deleted.
     pub corrections: Vec<Correction>,
+    /// The first of `rows` that the client has to read itself, since the answer has no room for what it says.
+    pub unread: Option<usize>,
     /// The `index` of each change that had a time further ahead than allowed.
     pub ahead: Vec<usize>,
 }
@@ -127,7 +132,7 @@ pub fn plan(context: &Context<'_>, records: Vec<Record>, changes: &[(usize, &Cha
     for row in &plan.rows {
         plan.records[row.record].version += 1;
     }
-    append_oversize_corrections(&mut plan, context.correction_bytes);
+    send_oversize_corrections_through_the_log(&mut plan, context, &before);
     for (record, known) in before.iter().enumerate() {
         close(&mut plan, record, known);
     }
@@ -139,7 +144,7 @@ pub fn plan(context: &Context<'_>, records: Vec<Record>, changes: &[(usize, &Cha
 struct Draft {
     won: Vec<(usize, FieldName)>,
     inserts: bool,
-    tied: bool,
+    to_everyone: bool,
     undated: bool,
 }
 
@@ -173,12 +178,14 @@ fn decide(
     drafts: &mut [Draft],
 ) {
     let known = &mut plan.records[record];
+    let was_deleted = known.is_deleted();
     if let Some(place) = fold.inserted_by
         && known.inserted.is_none()
     {
         drafts[place].inserts = true;
     }
-    let mut told = Vec::new();
+    let mut told = BTreeSet::new();
+    let deleted_by = fold.fields.get(deleted_at()).map(|write| write.place);
     for (field, candidate) in fold.fields {
         let Candidate {
             place,
@@ -187,6 +194,7 @@ fn decide(
             at,
             superseded,
             undated,
+            overtook,
         } = candidate;
         let version = Version {
             at,
@@ -206,13 +214,13 @@ fn decide(
             plan.clashes
                 .push(clash(record, &field, &version, &held.version));
         }
-        if matches!(standing, Standing::Lost | Standing::Won { tied: true }) {
-            told.push(field.clone());
+        if overtook || matches!(standing, Standing::Lost | Standing::Won { tied: true }) {
+            told.insert(field.clone());
         }
         if let Standing::Won { tied } = standing {
             let draft = &mut drafts[place];
             draft.won.push((order, field.clone()));
-            draft.tied |= tied;
+            draft.to_everyone |= tied;
             draft.undated |= undated;
             // The row is not there yet; `append` sets it.
             known.fields.insert(
@@ -224,6 +232,16 @@ fn decide(
             );
         }
     }
+    if let Some(place) = fold.inserted_by
+        && known.is_deleted()
+        && deleted_by.is_none_or(|delete| delete < place)
+    {
+        drafts[place].to_everyone = true;
+        told.insert(deleted_at().clone());
+    }
+    if was_deleted && !known.is_deleted() {
+        told.extend(unknown_to(context, known));
+    }
     let fields: Vec<_> = told
         .into_iter()
         .filter_map(|field| winner(known, field))
@@ -231,6 +249,18 @@ fn decide(
     if !fields.is_empty() {
         plan.corrections.push(Correction { record, fields });
     }
+}
+
+/// What a client that undeletes a record may lack of it: what others wrote, and all of it if there was a delete without
+/// a time, by which existing clients remove a record for good.
+fn unknown_to(context: &Context<'_>, record: &Record) -> Vec<FieldName> {
+    let removed = record
+        .claims
+        .iter()
+        .any(|claim| claim.claimed == Claimed::timeless_delete());
+    let lacks = |held: &Held| removed || held.version.client != *context.client;
+    let fields = record.fields.iter().filter(|(_, held)| lacks(held));
+    fields.map(|(name, _)| name.clone()).collect()
 }
 
 /// Whether what stands is a later write of the very client that pushes: then it knows.
@@ -289,7 +319,7 @@ fn append(
         },
         fields,
         opens,
-        to_everyone: draft.tied || undeletes(known, &before[record]),
+        to_everyone: draft.to_everyone || undeletes(known, &before[record]),
         undated: draft.undated,
     });
 }
@@ -305,7 +335,10 @@ fn copy_beside(plan: &mut Plan, before: &[Record], place: usize) {
     let (after, own) = (&plan.records[row.record], |name: &FieldName| {
         row.fields.iter().any(|(own, ..)| own == name)
     });
-    let copied: Vec<FieldName> = if undeletes(after, &before[row.record]) && own(deleted_at()) {
+    let copied: Vec<FieldName> = if row.origin != RowOrigin::Server
+        && undeletes(after, &before[row.record])
+        && own(deleted_at())
+    {
         after
             .fields
             .keys()
@@ -327,9 +360,14 @@ fn copy_beside(plan: &mut Plan, before: &[Record], place: usize) {
     plan.rows[place].fields.extend(copies);
 }
 
-/// Moves the corrections for which the answer has no room into the log, where the delta brings them.
-fn append_oversize_corrections(plan: &mut Plan, mut room: usize) {
-    let mut kept = Vec::with_capacity(plan.corrections.len());
+/// Sends the corrections for which the answer has no room through the log. What a new row says already is read there,
+/// what a row of somebody else that the client has not read yet says comes by itself, and the rest is appended again.
+fn send_oversize_corrections_through_the_log(
+    plan: &mut Plan,
+    context: &Context<'_>,
+    before: &[Record],
+) {
+    let mut room = context.correction_bytes;
     for correction in std::mem::take(&mut plan.corrections) {
         let size: usize = correction
             .fields
@@ -338,28 +376,70 @@ fn append_oversize_corrections(plan: &mut Plan, mut room: usize) {
             .sum();
         if size <= room {
             room -= size;
-            kept.push(correction);
+            plan.corrections.push(correction);
             continue;
         }
-        room = 0;
-        let row = RowRef::New(plan.rows.len());
-        let known = &mut plan.records[correction.record];
-        for (field, ..) in &correction.fields {
-            if let Some(held) = known.fields.get_mut(field) {
-                held.row = row;
+        let Correction { record, fields } = correction;
+        let mut left = Vec::new();
+        for field in fields {
+            if !is_read_in_new_row(plan, record, &field)
+                && !comes_by_itself(&plan.records[record].fields[&field.0], context)
+            {
+                left.push(field);
             }
         }
-        plan.rows.push(NewRow {
-            record: correction.record,
-            origin: RowOrigin::Server,
-            op: Op::Update,
-            fields: correction.fields,
-            opens: known.inserted.is_none(),
-            to_everyone: true,
-            undated: false,
-        });
+        append_again(plan, record, left, before);
     }
-    plan.corrections = kept;
+}
+
+/// Whether a row of this push has the field; then its client has to read that row.
+fn is_read_in_new_row(
+    plan: &mut Plan,
+    record: usize,
+    field: &(FieldName, Value, FieldTime),
+) -> bool {
+    let has = |row: &NewRow| row.record == record && row.fields.contains(field);
+    let Some(place) = plan.rows.iter().position(has) else {
+        return false;
+    };
+    plan.rows[place].to_everyone = true;
+    plan.unread = Some(plan.unread.map_or(place, |first| first.min(place)));
+    true
+}
+
+fn comes_by_itself(held: &Held, context: &Context<'_>) -> bool {
+    held.version.client != *context.client
+        && matches!(held.row, RowRef::Stored(position) if position > context.seen)
+}
+
+/// Appends winners once more, so that the delta brings them to the client that pushes.
+fn append_again(
+    plan: &mut Plan,
+    record: usize,
+    fields: Vec<(FieldName, Value, FieldTime)>,
+    before: &[Record],
+) {
+    if fields.is_empty() {
+        return;
+    }
+    let place = plan.rows.len();
+    let known = &mut plan.records[record];
+    for (field, ..) in &fields {
+        if let Some(held) = known.fields.get_mut(field) {
+            held.row = RowRef::New(place);
+        }
+    }
+    plan.rows.push(NewRow {
+        record,
+        origin: RowOrigin::Server,
+        op: Op::Update,
+        fields,
+        opens: known.inserted.is_none(),
+        to_everyone: true,
+        undated: false,
+    });
+    plan.unread.get_or_insert(place);
+    copy_beside(plan, before, place);
 }
 
 /// About how many bytes a field takes in an answer: its name, its value, and its time twice.

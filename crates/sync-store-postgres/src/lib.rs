@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The production store: the log, the winning versions and the grants in PostgreSQL 13 or later.
+//!
+//! ```text
+//! one push, at most four waits for any number of changes
+//!
+//!   1  begin · settings · lock the personal scope · read the grants
+//!   2  reach · lock the other scopes in key order · load · where the log stands      (then decide, without the database)
+//!   3  draw positions, on a connection of its own, together with others that wait
+//!   4  append · bury · keep · park · read the page · commit
+//! ```
+//!
+//! What is sent together is sent in the order of the list, as statements of their own: rows are read by a later statement
+//! than the locks, so its snapshot is younger than they are (`semantics.md`, Isolation level).
+//!
+//! The crate knows no HTTP, no tokens and no merge rule. Who may see what is decided by `Scope`, and enforced again by
+//! row-level security (`migrations/0003_walls.sql`).
+
+mod check;
+mod config;
+mod draw;
+mod endpoint;
+mod exchange;
+mod failure;
+mod instant;
+mod migrations;
+mod page;
+mod pool;
+mod queries;
+mod session;
+mod standing;
+mod store;
+mod sweep;
+mod uuid;
+mod write;
+
+pub use check::check;
+pub use config::{BeforeCommit, Config, Fate, POOL_SIZE};
+pub use migrations::migrate;
+pub use store::PostgresStore;

@@ -214,6 +214,7 @@ impl Intake {
             now: push.now,
             skew_millis: rules.skew_millis,
             history_millis: rules.history_millis,
+            seen: push.since.position().0,
             correction_bytes: CORRECTION_BYTES,
         };
         let plan = sync_merge::plan(&context, records, &edits);
@@ -275,15 +276,10 @@ impl Decision {
         self.plan.rows.len() + self.gap()
     }
 
-    /// Positions left free before the rows: one where all of them are the server's, so that a cursor just before them
-    /// has moved all the same.
+    /// Positions left free before the rows: one where the client has to read all of them, so that a cursor just before
+    /// them has moved all the same.
     fn gap(&self) -> usize {
-        let by_server = self
-            .plan
-            .rows
-            .first()
-            .map(|row| row.origin == RowOrigin::Server);
-        usize::from(by_server == Some(true))
+        usize::from(self.plan.unread == Some(0))
     }
 
     /// The push.
@@ -370,16 +366,12 @@ impl Decision {
     #[must_use]
     pub fn answer(self, page: &Page, delta: Delta, base: Position) -> Pushed {
         let appended = self.plan.rows.len();
-        let by_server = self
-            .plan
-            .rows
-            .iter()
-            .position(|row| row.origin == RowOrigin::Server);
-        // What the server appended is still to be read: the cursor stands just before it.
+        let unread = self.plan.unread;
+        // What the answer has no room for is still to be read: the cursor stands just before it.
         let horizon = if appended == 0 {
             delta.horizon
         } else {
-            Position(at(base, self.gap() + by_server.unwrap_or(appended)).0 - 1)
+            Position(at(base, self.gap() + unread.unwrap_or(appended)).0 - 1)
         };
         let delta = Delta {
             horizon,
@@ -391,7 +383,7 @@ impl Decision {
             server_changes,
             conflicts: self.conflicts(),
             synced_until: synced_until(self.push.since, page, delta).to_string(),
-            has_more: page.has_more || by_server.is_some(),
+            has_more: page.has_more || unread.is_some(),
             warnings: self.warnings(),
             removed_spaces: Vec::new(),
         };

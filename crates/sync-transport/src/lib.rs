@@ -1,1 +1,42 @@
-//! Placeholder.
+//! The HTTP face of the sync server: push, pull, health, readiness and metrics, and the only place that knows a status
+//! code.
+//!
+//! The crate knows no SQL and does not judge tokens itself. It reads no settings and no clock: a [`Service`] is made of
+//! parts that are passed in, [`router`] puts the routes and the layers around it, and [`serve`] gives it a socket.
+//!
+//! ```text
+//! socket -> stack (routes.rs says why each layer is where it is) -> push.rs: admit -> parse -> store -> reply
+//! ```
+
+mod admit;
+mod body;
+mod catch;
+mod cors;
+mod error;
+mod exposition;
+mod families;
+mod health;
+mod key_set;
+mod limits;
+mod log_line;
+mod metrics;
+mod metrics_page;
+mod observe;
+mod pull;
+mod push;
+mod random;
+mod ready;
+mod reply;
+mod request_id;
+mod routes;
+mod serve;
+mod service;
+mod sign_in;
+mod socket;
+
+pub use cors::{OriginError, Origins};
+pub use limits::Limits;
+pub use metrics::Metrics;
+pub use routes::router;
+pub use serve::{Drained, serve};
+pub use service::Service;

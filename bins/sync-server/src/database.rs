@@ -1,0 +1,87 @@
+//! Which store the database URL names.
+
+use std::sync::Arc;
+
+use sync_store::{Store, StoreError};
+use sync_store_postgres::PostgresStore;
+use sync_store_sqlite::SqliteStore;
+
+use crate::settings::{Database, Migration, Settings};
+
+/// Opens the store, brought to its schema unless the operator does that by hand.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub(crate) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, String> {
+    match settings.database()? {
+        Database::Sqlite(path) => {
+            let store = SqliteStore::open(&path, settings.rules()).map_err(told)?;
+            Ok(Arc::new(store))
+        }
+        Database::Postgres(url) => {
+            let config = postgres(settings, url);
+            if settings.sync_migrate == Migration::Auto {
+                for line in sync_store_postgres::migrate(&config).await.map_err(told)? {
+                    tracing::info!("database: applied {line}");
+                }
+            }
+            Ok(Arc::new(
+                PostgresStore::connect(config).await.map_err(told)?,
+            ))
+        }
+    }
+}
+
+/// Brings the database to this version's schema; a line for each thing done.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub(crate) async fn migrate(settings: &Settings) -> Result<Vec<String>, String> {
+    let applied = match settings.database()? {
+        Database::Sqlite(path) => sync_store_sqlite::migrate(&path).map_err(told)?,
+        Database::Postgres(url) => sync_store_postgres::migrate(&postgres(settings, url))
+            .await
+            .map_err(told)?,
+    };
+    if applied.is_empty() {
+        return Ok(vec![
+            "nothing to do: the database has this version's schema".to_owned(),
+        ]);
+    }
+    Ok(applied
+        .into_iter()
+        .map(|name| format!("applied {name}"))
+        .collect())
+}
+
+/// What there is to say of the database.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub(crate) async fn check(settings: &Settings) -> Result<Vec<String>, String> {
+    match settings.database()? {
+        Database::Sqlite(path) => sync_store_sqlite::check(&path).map_err(told),
+        Database::Postgres(url) => sync_store_postgres::check(&postgres(settings, url))
+            .await
+            .map_err(told),
+    }
+}
+
+fn postgres(settings: &Settings, url: String) -> sync_store_postgres::Config {
+    sync_store_postgres::Config {
+        rules: settings.rules(),
+        pool_size: usize::from(settings.sync_pool_size),
+        ..sync_store_postgres::Config::new(url)
+    }
+}
+
+fn told(error: StoreError) -> String {
+    match error {
+        StoreError::Unavailable(detail) | StoreError::Fault(detail) => {
+            format!("DATABASE_URL: {detail}")
+        }
+    }
+}

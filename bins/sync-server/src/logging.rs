@@ -1,0 +1,30 @@
+//! Log lines on standard error, for people or for programs.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{LogFormat, Settings};
+
+/// Starts to log as the settings say.
+///
+/// # Errors
+///
+/// A sentence that names the setting.
+pub(crate) fn start(settings: &Settings) -> Result<(), String> {
+    let filter =
+        EnvFilter::try_new(&settings.sync_log).map_err(|error| format!("SYNC_LOG: {error}"))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match settings.sync_log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .init(),
+    }
+    Ok(())
+}

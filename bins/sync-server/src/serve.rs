@@ -1,0 +1,138 @@
+//! `serve` and `dev`: the parts wired together, until a signal says stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sync_access::{Clock, DevelopmentIssuer, Verifier, VerifierSettings};
+use sync_protocol::Millis;
+use sync_transport::{Drained, Limits, Metrics, Service};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::settings::{Command, PlainHttp, Settings};
+use crate::{database, sweep, welcome};
+
+/// Where `dev` keeps the key that it signs tokens with.
+const DEVELOPMENT_KEY: &str = "sync-data/development-key.pem";
+
+/// Serves until `SIGTERM` or `SIGINT`, then drains.
+///
+/// # Errors
+///
+/// A sentence for whoever started it.
+pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), String> {
+    let clock: Clock = Arc::new(now);
+    let development_issuer = match command {
+        Command::Dev => Some(development_issuer()?),
+        _ => None,
+    };
+    let verifier = verifier(settings, development_issuer.as_ref(), clock.clone())?;
+    let store = database::open(settings).await?;
+    let address = settings.address(command)?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("PORT: {address} cannot be listened on: {error}"))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| format!("the listener has no address: {error}"))?;
+    let metrics = Metrics::new();
+    let sweeper = tokio::spawn(sweep::sweep(store.clone(), clock.clone(), metrics.clone()));
+    let service = Service {
+        store,
+        verifier,
+        clock,
+        origins: settings.origins()?,
+        development_issuer,
+        metrics,
+        limits: Limits {
+            connections: connections(settings),
+            ..Limits::default()
+        },
+    };
+    let stop = stop_signal()?;
+    match command {
+        Command::Dev => print!("{}", welcome::development(address)),
+        _ => settings
+            .off()
+            .iter()
+            .for_each(|line| tracing::info!("{line}")),
+    }
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+    let drained = sync_transport::serve(listener, Arc::new(service), stop).await;
+    sweeper.abort();
+    match drained {
+        Drained::Clean => tracing::info!("stopped; every request was answered"),
+        Drained::CutOff(connections) => {
+            tracing::warn!(connections, "stopped; some connections were cut off")
+        }
+    }
+    Ok(())
+}
+
+/// The verifier that the settings describe; in development it knows the issuer's own key and asks nobody.
+///
+/// # Errors
+///
+/// A sentence that names the setting.
+pub(crate) fn verifier(
+    settings: &Settings,
+    issuer: Option<&DevelopmentIssuer>,
+    clock: Clock,
+) -> Result<Arc<Verifier>, String> {
+    let settings = VerifierSettings {
+        key_addresses: settings.jwks_url.iter().cloned().collect(),
+        plain_http: match settings.sync_jwks_plain_http {
+            PlainHttp::Loopback => sync_access::PlainHttp::LoopbackOnly,
+            PlainHttp::Anywhere => sync_access::PlainHttp::Anywhere,
+        },
+        fixed_keys: issuer.map(DevelopmentIssuer::key_set),
+        issuer: settings.jwt_issuer.clone(),
+        audience: settings.jwt_audience.clone(),
+        ..VerifierSettings::default()
+    };
+    Verifier::new(settings, clock)
+        .map(Arc::new)
+        .map_err(|error| format!("JWKS_URL: {error}"))
+}
+
+fn development_issuer() -> Result<DevelopmentIssuer, String> {
+    let path = Path::new(DEVELOPMENT_KEY);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+    DevelopmentIssuer::from_file(path).map_err(|error| format!("{DEVELOPMENT_KEY}: {error}"))
+}
+
+fn connections(settings: &Settings) -> usize {
+    usize::try_from(settings.sync_max_connections).unwrap_or(usize::MAX)
+}
+
+/// Resolves at the first signal to stop.
+fn stop_signal() -> Result<impl Future<Output = ()>, String> {
+    let listen =
+        |kind| signal(kind).map_err(|error| format!("signals cannot be listened for: {error}"));
+    let (mut terminate, mut interrupt) = (
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::interrupt())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+}
+
+/// The wall clock: the one place where it is read.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the binary is where the clock is read, and passed down from"
+)]
+pub(crate) fn now() -> Millis {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

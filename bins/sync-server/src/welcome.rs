@@ -1,0 +1,26 @@
+//! What `dev` says when it is ready: lines to copy.
+
+use std::net::SocketAddr;
+
+/// How to sign in, push and pull at this address.
+pub(crate) fn development(address: SocketAddr) -> String {
+    let server = format!("http://{address}");
+    format!(
+        r#"
+A sync server for development listens on {server}
+Its data is under ./sync-data; whoever asks is signed in. Try it in another terminal:
+
+  # sign in
+  TOKEN=$(curl -s {server}/dummy-signin -d '{{"user":"anna","password":"any","device":"phone"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
+
+  # push from the phone
+  curl -s {server}/sync/todo -H "Authorization: Bearer $TOKEN" -H 'X-Client-Id: phone' \
+    -d '{{"since":"","changes":[{{"table":"tasks","id":"task-1","op":"insert","data":{{"title":"Buy milk"}}}}]}}'
+
+  # pull on the laptop
+  curl -s "{server}/sync/todo/pull?collection=tasks&since=1970-01-01T00:00:00Z" \
+    -H "Authorization: Bearer $TOKEN" -H 'X-Client-Id: laptop'
+
+"#
+    )
+}

@@ -1,0 +1,60 @@
+//! What the store is told: where the database is, the rules, and how many connections it may hold.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use sync_store::Rules;
+
+/// How many connections requests share, unless the settings say otherwise.
+pub const POOL_SIZE: usize = 16;
+
+/// What becomes of a push at the point of fault injection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It commits.
+    Commit,
+    /// It rolls back, and its caller is told that the store is unavailable.
+    RollBack,
+}
+
+/// The point of fault injection: asked and awaited by each push that has written and not yet committed. Only tests set it.
+pub type BeforeCommit = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Fate> + Send>> + Send + Sync>;
+
+/// Where the database is, and how the store uses it.
+#[derive(Clone)]
+pub struct Config {
+    /// `postgresql://user:password@host:port/database?sslmode=…`. Beside what tokio-postgres reads, `sslmode` may be
+    /// `verify-ca` or `verify-full`, and `sslrootcert` may name a file of certificates.
+    pub url: String,
+    /// The rules of the engine.
+    pub rules: Rules,
+    /// How many connections requests share. Positions are drawn on one more.
+    pub pool_size: usize,
+    /// For tests that inject faults; `None` in a server.
+    pub before_commit: Option<BeforeCommit>,
+}
+
+impl Config {
+    /// The database at this URL, with the usual rules and [`POOL_SIZE`] connections.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            rules: Rules::default(),
+            pool_size: POOL_SIZE,
+            before_commit: None,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    /// Without the URL: it holds a password.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Config")
+            .field("rules", &self.rules)
+            .field("pool_size", &self.pool_size)
+            .finish_non_exhaustive()
+    }
+}

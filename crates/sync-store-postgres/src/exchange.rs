@@ -1,0 +1,221 @@
+//! Push and pull: one transaction each, with the pure middle of `sync-store` inside.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::{try_join, try_join3, try_join4};
+use sync_protocol::Answer;
+use sync_store::{
+    Decision, Delta, Intake, Loaded, Page, Position, Pull, Push, Pushed, Reach, RecordKey, Scope,
+    StoreError, pull_answer,
+};
+use tokio_postgres::Row;
+
+use crate::config::Fate;
+use crate::failure::Failure;
+use crate::session::{Mode, Session, answered};
+use crate::standing::read_standing;
+use crate::store::PostgresStore;
+use crate::write::{Pens, uuids, write};
+use crate::{page, queries};
+
+impl PostgresStore {
+    /// Tries once to push, with these scopes locked for writing beside those that the changes name.
+    pub(crate) async fn try_push(
+        &self,
+        push: &Push,
+        written: &BTreeSet<Scope>,
+    ) -> Result<Pushed, Failure> {
+        let session = Session::take(self.pool()).await?;
+        let outcome = self.push_within(&session, push, written).await;
+        session.close(outcome).await
+    }
+
+    async fn push_within(
+        &self,
+        session: &Session,
+        push: &Push,
+        written: &BTreeSet<Scope>,
+    ) -> Result<Pushed, Failure> {
+        let reach = session.begin(&push.caller.user, Mode::ToWrite).await?;
+        let intake = Intake::new(push.clone(), reach, written);
+        let (loaded, delta) = load(session, &intake).await?;
+        let decision = intake
+            .decide(&loaded, self.rules())?
+            .map_err(|missing| Failure::ScopeMissing(missing.0))?;
+        let base = self.drawer().draw(decision.positions(), push.now).await?;
+        let page = self.write(session, &decision, base, delta).await?;
+        Ok(decision.answer(&page, delta, base))
+    }
+
+    /// Writes, reads the page as it is then, and commits: one wait.
+    async fn write(
+        &self,
+        session: &Session,
+        decision: &Decision,
+        base: Position,
+        delta: Delta,
+    ) -> Result<Page, Failure> {
+        let window = decision.window(delta.horizon);
+        let writes = decision.writes(base);
+        let pens = Pens::of(session).await?;
+        let [read, commit] = session
+            .statements([page::statement(&window), queries::COMMIT])
+            .await?;
+        let connection = session.connection();
+        let work = try_join(
+            write(connection, &pens, decision.push(), &writes),
+            page::read(connection, &read, &window),
+        );
+        let commit = connection.execute(&commit, &[]);
+        let (_, rows) = match self.before_commit() {
+            None => answered(try_join(work, commit)).await?.0,
+            Some(before_commit) => {
+                let done = answered(work).await?;
+                if before_commit().await == Fate::RollBack {
+                    return Err(StoreError::unavailable("rolled back by fault injection").into());
+                }
+                answered(commit).await?;
+                done
+            }
+        };
+        Ok(page::fill(&rows, &window.app)?)
+    }
+
+    /// Tries once to pull.
+    pub(crate) async fn try_pull(&self, pull: &Pull) -> Result<Answer, Failure> {
+        let session = Session::take(self.pool()).await?;
+        let outcome = self.pull_within(&session, pull).await;
+        session.close(outcome).await
+    }
+
+    async fn pull_within(&self, session: &Session, pull: &Pull) -> Result<Answer, Failure> {
+        let reach = session.begin(&pull.caller.user, Mode::ToRead).await?;
+        let scopes = reach.readable().cloned().collect();
+        // Whatever is live in the scopes that are locked now is at or below the horizon.
+        let window = pull.window(scopes, Position(i64::MAX));
+        let [standing, read, commit] = session
+            .statements([queries::STANDING, page::statement(&window), queries::COMMIT])
+            .await?;
+        let keys = keys(&reach);
+        let connection = session.connection();
+        let (_, standing, rows, _) = answered(try_join4(
+            enter(session, &reach, read_locks(&reach)),
+            connection.query(
+                &standing,
+                &[&keys, &pull.app.as_str(), &pull.since.position().0],
+            ),
+            page::read(connection, &read, &window),
+            connection.execute(&commit, &[]),
+        ))
+        .await?;
+        let page = page::fill(&rows, &pull.app)?;
+        Ok(pull_answer(
+            pull,
+            &page,
+            read_standing(&standing)?,
+            self.rules(),
+        ))
+    }
+}
+
+/// Enters the scopes of a reach: opens the second wall for them, then locks them in this order.
+async fn enter(
+    session: &Session,
+    reach: &Reach,
+    locks: Vec<(i64, bool)>,
+) -> Result<(), tokio_postgres::Error> {
+    let connection = session.connection();
+    let (open, lock) = (
+        connection.prepare_cached(queries::REACH).await?,
+        connection.prepare_cached(queries::LOCK_OTHERS).await?,
+    );
+    let writable: Vec<String> = reach.writable().map(Scope::key).collect();
+    let (lock_keys, exclusive): (Vec<i64>, Vec<bool>) = locks.into_iter().unzip();
+    let locked = async {
+        if lock_keys.is_empty() {
+            return Ok(0);
+        }
+        connection.execute(&lock, &[&lock_keys, &exclusive]).await
+    };
+    let readable = keys(reach);
+    try_join(connection.execute(&open, &[&readable, &writable]), locked)
+        .await
+        .map(|_| ())
+}
+
+/// Enters the scopes and loads what a push is decided on: one wait.
+async fn load(session: &Session, intake: &Intake) -> Result<(Loaded, Delta), Failure> {
+    let [load, taken, standing] = session
+        .statements([queries::LOAD, queries::TAKEN, queries::STANDING])
+        .await?;
+    let push = intake.push();
+    let wanted = intake.keys();
+    let scopes: Vec<String> = wanted.iter().map(|key| key.scope.key()).collect();
+    let tables: Vec<&str> = wanted.iter().map(|key| key.table.as_str()).collect();
+    let records: Vec<&str> = wanted.iter().map(|key| key.record.as_str()).collect();
+    let event_ids = uuids(&intake.event_ids());
+    let reach = keys(intake.reach());
+    let (app, since) = (push.app.as_str(), push.since.position().0);
+    let connection = session.connection();
+    let loaded = async {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        connection
+            .query(&load, &[&app, &scopes, &tables, &records])
+            .await
+    };
+    let taken = async {
+        if event_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        connection.query(&taken, &[&event_ids]).await
+    };
+    let ((), (loaded, taken, standing)) = answered(try_join(
+        enter(session, intake.reach(), intake.locks()),
+        try_join3(
+            loaded,
+            taken,
+            connection.query(&standing, &[&reach, &app, &since]),
+        ),
+    ))
+    .await?;
+    Ok((
+        read_loaded(&loaded, &taken, &wanted)?,
+        read_standing(&standing)?,
+    ))
+}
+
+fn read_loaded(rows: &[Row], taken: &[Row], wanted: &[RecordKey]) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
+    let mut last = None;
+    for row in rows {
+        let place: i64 = row.get(0);
+        if last != Some(place) {
+            last = Some(place);
+            let key = usize::try_from(place - 1)
+                .ok()
+                .and_then(|place| wanted.get(place))
+                .ok_or_else(|| StoreError::fault("a record was loaded that nobody asked for"))?;
+            loaded.record(key.clone(), row.get(3), row.get(1));
+        }
+        if let Some(position) = row.get(2) {
+            loaded.row(Position(position), row.get(4), row.get(5))?;
+        }
+    }
+    for row in taken {
+        loaded.event(page::event_id(row, 0));
+    }
+    Ok(loaded)
+}
+
+/// The keys of all scopes in reach.
+fn keys(reach: &Reach) -> Vec<String> {
+    reach.readable().map(Scope::key).collect()
+}
+
+/// The locks of a reader beside the personal one, in key order, each once.
+fn read_locks(reach: &Reach) -> Vec<(i64, bool)> {
+    let locks: BTreeSet<i64> = reach.readable().skip(1).map(Scope::lock_key).collect();
+    locks.into_iter().map(|key| (key, false)).collect()
+}

@@ -1,0 +1,394 @@
+//! Every statement that the store sends, in full. The first line of each names the function that sends it.
+//!
+//! Deltas compare whole rows, `(scope, app_id, position) > (…)`, and sort by the same columns: only the index of live
+//! rows yields that order, so that no plan can walk the whole log by position or sort the history of a user.
+
+pub(crate) mod upkeep;
+
+/// What each transaction begins with.
+pub(crate) const BEGIN: &str = "\
+-- begin
+begin isolation level read committed read write";
+
+/// Ends a transaction and keeps what it did.
+pub(crate) const COMMIT: &str = "\
+-- commit
+commit";
+
+/// Ends a transaction and keeps nothing.
+pub(crate) const ROLLBACK: &str = "\
+-- roll_back
+rollback";
+
+/// Says for whom a transaction works, until it ends: $1 user, $2 lock time limit, $3 statement time limit, $4 role. The
+/// planner's choices are fixed, so that a statement has one plan, whatever the tables held when it was first planned.
+pub(crate) const OPEN: &str = "\
+-- open
+select
+    set_config('synchronous_commit', 'on', true),
+    set_config('lock_timeout', $2, true),
+    set_config('statement_timeout', $3, true),
+    set_config('plan_cache_mode', 'force_generic_plan', true),
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_bitmapscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true),
+    set_config('jit', 'off', true),
+    set_config('sync.user', $1, true),
+    set_config('role', $4, true)";
+
+/// Locks one scope for writing: $1 its key.
+pub(crate) const LOCK_TO_WRITE: &str = "\
+-- lock_personal
+select pg_advisory_xact_lock($1)";
+
+/// Locks one scope for reading: $1 its key.
+pub(crate) const LOCK_TO_READ: &str = "\
+-- lock_personal
+select pg_advisory_xact_lock_shared($1)";
+
+/// Locks scopes one after the other in the order of the arrays: $1 keys, $2 whether for writing.
+pub(crate) const LOCK_OTHERS: &str = "\
+-- lock_others
+select case
+    when lock.exclusive then pg_advisory_xact_lock(lock.key)
+    else pg_advisory_xact_lock_shared(lock.key)
+end
+from (
+    select wanted.key, wanted.exclusive
+    from unnest($1::bigint[], $2::boolean[]) with ordinality as wanted (key, exclusive, place)
+    order by wanted.place
+    offset 0
+) as lock";
+
+/// The spaces of a user: $1 user.
+pub(crate) const GRANTS: &str = "\
+-- grants
+select space_id, role
+from sync_grants
+where user_id = $1
+order by space_id";
+
+/// Opens the second wall for the scopes that the grants give: $1 those to read, $2 those to write.
+pub(crate) const REACH: &str = "\
+-- reach
+select
+    set_config('sync.scopes', $1::text[]::text, true),
+    set_config('sync.writable', $2::text[]::text, true)";
+
+/// Records with their live rows: $1 app, $2 scopes, $3 tables, $4 records.
+pub(crate) const LOAD: &str = "\
+-- load
+select
+    wanted.place,
+    kept.version,
+    change.position,
+    kept.state,
+    change.data,
+    change.field_timestamps
+from unnest($2::text[], $3::text[], $4::text[]) with ordinality as wanted (scope, table_name, record_id, place)
+join sync_records as kept
+    on kept.scope = wanted.scope
+    and kept.app_id = $1
+    and kept.table_name = wanted.table_name
+    and kept.record_id = wanted.record_id
+left join lateral unnest(kept.rows) as held (position) on true
+left join sync_changes as change on change.position = held.position";
+
+/// Those of the event ids $1 that the user of the transaction has used.
+pub(crate) const TAKEN: &str = "\
+-- taken
+select sync_taken_event_ids($1)";
+
+/// Where the log stands: $1 scopes, $2 app, $3 the position of the caller's cursor. The last row of a scope and an app is
+/// always live. The whole database is looked at only for a cursor above the horizon.
+pub(crate) const STANDING: &str = "\
+-- standing
+select
+    stands.horizon,
+    case
+        when $3::bigint > stands.horizon then greatest(sync_greatest_position(), stands.horizon)
+        else stands.horizon
+    end
+from (
+    select coalesce(max(newest.position), 0) as horizon
+    from unnest($1::text[]) as reach (scope)
+    cross join lateral (
+        select change.position
+        from sync_changes as change
+        where (change.scope, change.app_id, change.position) >= (reach.scope, $2::text, 0)
+            and (change.scope, change.app_id, change.position) <= (reach.scope, $2::text, 9223372036854775807)
+            and change.dead_since is null
+        order by change.scope desc, change.app_id desc, change.position desc
+        limit 1
+    ) as newest
+) as stands";
+
+/// A page of all tables: $1 scopes, $2 app, $3 after, $4 until, $5 rows (one more than wanted), $6 bytes, $7 and $8 user and
+/// client whose own rows are left out (null: nobody's). A row that does not fit comes without its values.
+pub(crate) const PAGE: &str = "\
+-- page
+select
+    page.position,
+    room.fits,
+    page.scope,
+    page.table_name,
+    page.record_id,
+    page.id,
+    page.op,
+    case when room.fits then page.data end,
+    case when room.fits then page.field_timestamps end,
+    page.user_id,
+    page.client_id,
+    page.space_id,
+    page.created_at,
+    page.schema_version,
+    page.actor,
+    page.origin,
+    page.opens,
+    page.to_everyone,
+    page.undated
+from (
+    select
+        found.*,
+        row_number() over in_order as place,
+        sum(found.size) over in_order as running
+    from (
+        select live.*
+        from unnest($1::text[]) as reach (scope)
+        cross join lateral (
+            select change.*
+            from sync_changes as change
+            where (change.scope, change.app_id, change.position) > (reach.scope, $2::text, $3::bigint)
+                and (change.scope, change.app_id, change.position) <= (reach.scope, $2::text, $4::bigint)
+                and change.dead_since is null
+                and (change.user_id <> $7 or change.client_id <> $8 or change.to_everyone or $7 is null)
+            order by change.scope, change.app_id, change.position
+            limit $5::bigint
+        ) as live
+        order by live.position
+        limit $5::bigint
+    ) as found
+    window in_order as (order by found.position rows unbounded preceding)
+) as page
+cross join lateral (
+    select page.place < $5 and (page.place = 1 or page.running <= $6) as fits
+) as room
+where page.place <= 2
+    or page.running - page.size <= $6::bigint
+order by page.position";
+
+/// A page of one table: as [`PAGE`], with $9 the table.
+pub(crate) const PAGE_OF_TABLE: &str = "\
+-- page
+select
+    page.position,
+    room.fits,
+    page.scope,
+    page.table_name,
+    page.record_id,
+    page.id,
+    page.op,
+    case when room.fits then page.data end,
+    case when room.fits then page.field_timestamps end,
+    page.user_id,
+    page.client_id,
+    page.space_id,
+    page.created_at,
+    page.schema_version,
+    page.actor,
+    page.origin,
+    page.opens,
+    page.to_everyone,
+    page.undated
+from (
+    select
+        found.*,
+        row_number() over in_order as place,
+        sum(found.size) over in_order as running
+    from (
+        select live.*
+        from unnest($1::text[]) as reach (scope)
+        cross join lateral (
+            select change.*
+            from sync_changes as change
+            where (change.scope, change.app_id, change.table_name, change.position)
+                    > (reach.scope, $2::text, $9::text, $3::bigint)
+                and (change.scope, change.app_id, change.table_name, change.position)
+                    <= (reach.scope, $2::text, $9::text, $4::bigint)
+                and change.dead_since is null
+                and (change.user_id <> $7 or change.client_id <> $8 or change.to_everyone or $7 is null)
+            order by change.scope, change.app_id, change.table_name, change.position
+            limit $5::bigint
+        ) as live
+        order by live.position
+        limit $5::bigint
+    ) as found
+    window in_order as (order by found.position rows unbounded preceding)
+) as page
+cross join lateral (
+    select page.place < $5 and (page.place = 1 or page.running <= $6) as fits
+) as room
+where page.place <= 2
+    or page.running - page.size <= $6::bigint
+order by page.position";
+
+/// Draws positions, in a transaction of its own that need not be flushed: whatever commits with them later is flushed
+/// behind it. $1 how many, $2 the wall clock in nanoseconds. Returns the first.
+pub(crate) const DRAW: &str = "\
+-- draw
+update sync_clock
+set last = greatest(last, $2::bigint - 1) + $1::bigint
+returning
+    last - $1::bigint + 1,
+    set_config('synchronous_commit', 'off', true)";
+
+/// Appends rows, one array per column; $1 app, $2 time of receipt.
+pub(crate) const APPEND: &str = "\
+-- append
+insert into sync_changes (
+    app_id,
+    created_at,
+    position,
+    scope,
+    table_name,
+    record_id,
+    id,
+    op,
+    data,
+    field_timestamps,
+    user_id,
+    client_id,
+    space_id,
+    schema_version,
+    actor,
+    origin,
+    opens,
+    to_everyone,
+    undated,
+    size
+)
+select
+    $1,
+    $2,
+    new.*
+from unnest(
+    $3::bigint[],
+    $4::text[],
+    $5::text[],
+    $6::text[],
+    $7::uuid[],
+    $8::text[],
+    $9::text[],
+    $10::text[],
+    $11::text[],
+    $12::text[],
+    $13::text[],
+    $14::bigint[],
+    $15::text[],
+    $16::text[],
+    $17::boolean[],
+    $18::boolean[],
+    $19::boolean[],
+    $20::integer[]
+) as new";
+
+/// Marks rows dead: $1 since when, $2 positions.
+pub(crate) const BURY: &str = "\
+-- bury
+update sync_changes
+set dead_since = $1
+where position = any($2)";
+
+/// Writes records over: $1 app, $2 time of receipt; then one array per column, $6 the rows as array literals, $9 whether it
+/// is deleted and has values left.
+pub(crate) const KEEP: &str = "\
+-- keep
+insert into sync_records (
+    app_id,
+    scope,
+    table_name,
+    record_id,
+    rows,
+    state,
+    version,
+    deleted_since
+)
+select
+    $1,
+    new.scope,
+    new.table_name,
+    new.record_id,
+    new.rows::bigint[],
+    new.state,
+    new.version,
+    case when new.deleted then $2::timestamptz end
+from unnest(
+    $3::text[],
+    $4::text[],
+    $5::text[],
+    $6::text[],
+    $7::text[],
+    $8::bigint[],
+    $9::boolean[]
+) as new (scope, table_name, record_id, rows, state, version, deleted)
+on conflict (scope, app_id, table_name, record_id) do update
+set
+    rows = excluded.rows,
+    state = excluded.state,
+    version = excluded.version,
+    deleted_since = excluded.deleted_since";
+
+/// Keeps changes aside, each once: $1 user, $2 app, $3 time of receipt; arrays: $4 digests, $5 texts, $6 reasons, $7 sizes.
+pub(crate) const PARK: &str = "\
+-- park
+insert into sync_parked (user_id, app_id, created_at, digest, raw, reason, size)
+select $1, $2, $3, new.digest, new.raw, new.reason, new.size
+from unnest($4::bytea[], $5::text[], $6::text[], $7::integer[])
+    with ordinality as new (digest, raw, reason, size, place)
+order by new.place
+on conflict (user_id, app_id, digest) do nothing";
+
+/// Lets the oldest of what is kept aside for a user go: $1 user, $2 how many stay, $3 how many bytes stay.
+pub(crate) const CLEAR_PARKED: &str = "\
+-- park
+delete from sync_parked
+where user_id = $1
+    and place <= (
+        select max(aside.place)
+        from (
+            select
+                place,
+                row_number() over newest_first as number,
+                sum(size) over newest_first as bytes
+            from sync_parked
+            where user_id = $1
+            window newest_first as (order by place desc rows unbounded preceding)
+        ) as aside
+        where aside.number > $2::bigint
+            or aside.bytes > $3::bigint
+    )";
+
+/// What is kept aside for a user of an app: $1 user, $2 app.
+pub(crate) const PARKED: &str = "\
+-- parked
+select raw, reason
+from sync_parked
+where user_id = $1
+    and app_id = $2
+order by place";
+
+/// Gives a user a role in a space: $1 user, $2 space, $3 role, $4 position. A change of role does not move the position.
+pub(crate) const GRANT: &str = "\
+-- grant
+insert into sync_grants (user_id, space_id, role, position)
+values ($1, $2, $3, $4)
+on conflict (user_id, space_id) do update
+set role = excluded.role";
+
+/// Takes a user's role in a space away: $1 user, $2 space.
+pub(crate) const REVOKE: &str = "\
+-- revoke
+delete from sync_grants
+where user_id = $1
+    and space_id = $2";

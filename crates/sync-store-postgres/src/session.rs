@@ -1,0 +1,184 @@
+//! One connection for one unit of work: a transaction that ends with the function that began it.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use futures_util::future::try_join4;
+use sync_protocol::{SpaceId, UserId};
+use sync_store::{Grant, Reach, Role, StoreError, personal};
+use tokio_postgres::{Row, Statement};
+
+use crate::failure::Failure;
+use crate::queries;
+
+/// How long a transaction waits for one lock, in PostgreSQL's words.
+const LOCK_LIMIT: &str = "5s";
+/// How long one statement may take, in PostgreSQL's words.
+const STATEMENT_LIMIT: &str = "15s";
+/// How long one wait on the database may take: longer than it allows itself, so that only a database that has gone silent
+/// meets it.
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// The role of a transaction, which decides what row-level security lets it see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acting {
+    /// For one user.
+    ForUser,
+    /// For the server itself.
+    Maintenance,
+}
+
+impl Acting {
+    fn role(self) -> &'static str {
+        match self {
+            Self::ForUser => "sync_app",
+            Self::Maintenance => "sync_maintenance",
+        }
+    }
+}
+
+/// In which mode the personal scope is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Beside others who read.
+    ToRead,
+    /// Alone.
+    ToWrite,
+}
+
+/// A connection at work. Unless [`Session::close`] finds it clean, it is taken out of the pool and closed when this value
+/// goes: an abandoned request, too, leaves no transaction and no lock behind.
+pub(crate) struct Session {
+    connection: Option<Object>,
+}
+
+impl Session {
+    /// Takes a connection out of the pool, waiting for one if need be.
+    pub(crate) async fn take(pool: &Pool) -> Result<Self, Failure> {
+        let connection = Some(pool.get().await?);
+        Ok(Self { connection })
+    }
+
+    /// The connection.
+    pub(crate) fn connection(&self) -> &Object {
+        self.connection
+            .as_ref()
+            .expect("only closing takes the connection, and it takes the session, too")
+    }
+
+    /// Prepared statements; without a wait, since the pool has prepared them.
+    pub(crate) async fn statements<const N: usize>(
+        &self,
+        sql: [&str; N],
+    ) -> Result<[Statement; N], Failure> {
+        let mut statements = Vec::with_capacity(N);
+        for text in sql {
+            statements.push(self.connection().prepare_cached(text).await?);
+        }
+        Ok(statements
+            .try_into()
+            .expect("there are as many statements as texts"))
+    }
+
+    /// Begins a transaction for a user, locks the personal scope and reads the grants: one wait.
+    pub(crate) async fn begin(&self, user: &UserId, mode: Mode) -> Result<Reach, Failure> {
+        let lock = match mode {
+            Mode::ToRead => queries::LOCK_TO_READ,
+            Mode::ToWrite => queries::LOCK_TO_WRITE,
+        };
+        let [begin, open, lock, grants] = self
+            .statements([queries::BEGIN, queries::OPEN, lock, queries::GRANTS])
+            .await?;
+        let key = personal(user).lock_key();
+        let role = Acting::ForUser.role();
+        let connection = self.connection();
+        let (_, _, _, rows) = answered(try_join4(
+            connection.execute(&begin, &[]),
+            connection.execute(
+                &open,
+                &[&user.as_str(), &LOCK_LIMIT, &STATEMENT_LIMIT, &role],
+            ),
+            connection.execute(&lock, &[&key]),
+            connection.query(&grants, &[&user.as_str()]),
+        ))
+        .await?;
+        Ok(Reach::new(user, &read_grants(&rows)?))
+    }
+
+    /// Begins a transaction in a role, with no scope in reach: no wait of its own if others follow at once.
+    pub(crate) async fn open(&self, acting: Acting, user: &str) -> Result<(), Failure> {
+        let [begin, open] = self.statements([queries::BEGIN, queries::OPEN]).await?;
+        let connection = self.connection();
+        let role = acting.role();
+        answered(futures_util::future::try_join(
+            connection.execute(&begin, &[]),
+            connection.execute(&open, &[&user, &LOCK_LIMIT, &STATEMENT_LIMIT, &role]),
+        ))
+        .await
+        .map(|_| ())
+    }
+
+    /// Commits what a maintenance transaction did.
+    pub(crate) async fn commit(&self) -> Result<(), Failure> {
+        let [commit] = self.statements([queries::COMMIT]).await?;
+        answered(self.connection().execute(&commit, &[]))
+            .await
+            .map(|_| ())
+    }
+
+    /// Ends the unit of work. One that succeeded has committed; of one that failed the rest is rolled back here.
+    pub(crate) async fn close<T>(mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        let is_clean = match &outcome {
+            Ok(_) => true,
+            Err(Failure::Broken(_)) => false,
+            Err(Failure::Repeat(_) | Failure::ScopeMissing(_) | Failure::Refused(_)) => {
+                self.roll_back().await.is_ok()
+            }
+        };
+        if is_clean {
+            drop(self.connection.take());
+        }
+        outcome
+    }
+
+    async fn roll_back(&self) -> Result<(), Failure> {
+        let [rollback] = self.statements([queries::ROLLBACK]).await?;
+        answered(self.connection().execute(&rollback, &[]))
+            .await
+            .map(|_| ())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+/// One wait on the database, with its time limit.
+pub(crate) async fn answered<T>(
+    wait: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(ANSWER_LIMIT, wait).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Failure::Broken(StoreError::unavailable(
+            "PostgreSQL did not answer in time",
+        ))),
+    }
+}
+
+/// Reads the rows of [`queries::GRANTS`].
+pub(crate) fn read_grants(rows: &[Row]) -> Result<Vec<Grant>, StoreError> {
+    rows.iter().map(read_grant).collect()
+}
+
+fn read_grant(row: &Row) -> Result<Grant, StoreError> {
+    let unreadable = || StoreError::fault("a grant cannot be read");
+    let (space, role): (&str, &str) = (row.get(0), row.get(1));
+    Ok(Grant {
+        space: SpaceId::new(space).map_err(|_| unreadable())?,
+        role: Role::parse(role).ok_or_else(unreadable)?,
+    })
+}

@@ -1,0 +1,278 @@
+//! [`PostgresStore`]: the store's methods, each one unit of work.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use deadpool_postgres::{Object, Pool};
+use sync_protocol::{Answer, AppId, Millis, SpaceId, UserId, Value};
+use sync_store::{
+    Grant, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store, StoreError, Swept,
+    personal,
+};
+use tokio_postgres::Row;
+
+use crate::config::{BeforeCommit, Config};
+use crate::draw::Drawer;
+use crate::endpoint::Endpoint;
+use crate::failure::{Failure, Tries};
+use crate::pool::pool;
+use crate::queries::{self, upkeep};
+use crate::session::{Acting, Session, answered, read_grants};
+use crate::{migrations, page};
+
+/// Up to so many dead rows are counted; beyond that their number is an estimate.
+const COUNTED_DEAD_ROWS: i64 = 10_000;
+
+/// The statements that are prepared on each connection.
+const STATEMENTS: &[&str] = &[
+    queries::BEGIN,
+    queries::OPEN,
+    queries::LOCK_TO_READ,
+    queries::LOCK_TO_WRITE,
+    queries::LOCK_OTHERS,
+    queries::GRANTS,
+    queries::REACH,
+    queries::LOAD,
+    queries::TAKEN,
+    queries::STANDING,
+    queries::PAGE,
+    queries::PAGE_OF_TABLE,
+    queries::APPEND,
+    queries::BURY,
+    queries::KEEP,
+    queries::PARK,
+    queries::CLEAR_PARKED,
+    queries::PARKED,
+    queries::COMMIT,
+    queries::ROLLBACK,
+];
+
+/// The store in a PostgreSQL database that `sync-server migrate` has prepared. It holds no connection open that it does not
+/// need at the start, survives the database's absence, and goes on when it is back.
+pub struct PostgresStore {
+    pool: Pool,
+    drawer: Drawer,
+    rules: Rules,
+    before_commit: Option<BeforeCommit>,
+}
+
+impl PostgresStore {
+    /// Connects, and checks that the schema is the one that this server was built for.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if the database is away; [`StoreError::Fault`] if the URL cannot be read or the schema
+    /// is another one: the text names `sync-server migrate`.
+    pub async fn connect(config: Config) -> Result<Self, StoreError> {
+        let endpoint = Endpoint::parse(&config.url)?;
+        migrations::verify(&endpoint).await?;
+        Ok(Self {
+            pool: pool(&endpoint, config.pool_size, STATEMENTS)?,
+            drawer: Drawer::start(&endpoint)?,
+            rules: config.rules,
+            before_commit: config.before_commit,
+        })
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn drawer(&self) -> &Drawer {
+        &self.drawer
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    pub(crate) fn before_commit(&self) -> Option<&BeforeCommit> {
+        self.before_commit.as_ref()
+    }
+
+    async fn push_until_done(&self, push: Push) -> Result<Pushed, StoreError> {
+        let (mut written, mut tries) = (BTreeSet::new(), Tries::default());
+        loop {
+            match self.try_push(&push, &written).await {
+                Ok(pushed) => return Ok(pushed),
+                Err(Failure::ScopeMissing(scope)) => {
+                    written.insert(scope);
+                }
+                Err(Failure::Repeat(error)) => tries.pause(error).await?,
+                Err(failure) => return Err(failure.into_error()),
+            }
+        }
+    }
+
+    async fn pull_until_done(&self, pull: Pull) -> Result<Answer, StoreError> {
+        let mut tries = Tries::default();
+        loop {
+            match self.try_pull(&pull).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Repeat(error)) => tries.pause(error).await?,
+                Err(failure) => return Err(failure.into_error()),
+            }
+        }
+    }
+
+    async fn try_set_grant(
+        &self,
+        user: &UserId,
+        space: &SpaceId,
+        role: Option<Role>,
+        now: Millis,
+    ) -> Result<(), Failure> {
+        let session = Session::take(&self.pool).await?;
+        let outcome = async {
+            session.open(Acting::Maintenance, user.as_str()).await?;
+            let connection = session.connection();
+            let [lock] = session.statements([queries::LOCK_TO_WRITE]).await?;
+            let key = personal(user).lock_key();
+            answered(connection.execute(&lock, &[&key])).await?;
+            let (user, space) = (user.as_str(), space.as_str());
+            match role {
+                Some(role) => {
+                    let position = self.drawer.draw(1, now).await?.0;
+                    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+                        [&user, &space, &role.as_str(), &position];
+                    answered(connection.execute(queries::GRANT, &parameters)).await?;
+                }
+                None => {
+                    answered(connection.execute(queries::REVOKE, &[&user, &space])).await?;
+                }
+            }
+            session.commit().await
+        }
+        .await;
+        session.close(outcome).await
+    }
+
+    /// Reads something of one user's own, without a lock.
+    async fn read_own(
+        &self,
+        user: &UserId,
+        sql: &str,
+        app: Option<&AppId>,
+    ) -> Result<Vec<Row>, Failure> {
+        let session = Session::take(&self.pool).await?;
+        let outcome = async {
+            session.open(Acting::ForUser, user.as_str()).await?;
+            let [read] = session.statements([sql]).await?;
+            let connection = session.connection();
+            let user = user.as_str();
+            let rows = match app {
+                Some(app) => answered(connection.query(&read, &[&user, &app.as_str()])).await?,
+                None => answered(connection.query(&read, &[&user])).await?,
+            };
+            session.commit().await?;
+            Ok(rows)
+        }
+        .await;
+        session.close(outcome).await
+    }
+
+    async fn connection(&self) -> Result<Object, StoreError> {
+        let connection = self.pool.get().await.map_err(Failure::from);
+        connection.map_err(Failure::into_error)
+    }
+
+    async fn is_ready(&self) -> Result<(), StoreError> {
+        let connection = self.connection().await?;
+        let row = answered(connection.query_one(upkeep::READY, &[])).await;
+        if row.map_err(Failure::into_error)?.get(0) {
+            return Err(StoreError::unavailable(
+                "the database is a standby: it takes no writes",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn figures(&self) -> Result<Stats, Failure> {
+        let session = Session::take(&self.pool).await?;
+        let outcome = async {
+            session.open(Acting::Maintenance, "").await?;
+            let counted = session
+                .connection()
+                .query_one(upkeep::DEAD_ROWS, &[&COUNTED_DEAD_ROWS]);
+            let dead: i64 = answered(counted).await?.get(0);
+            session.commit().await?;
+            Ok(dead)
+        }
+        .await;
+        let dead = session.close(outcome).await?;
+        let status = self.pool.status();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        Ok(Stats {
+            dead_rows: u64::try_from(dead).unwrap_or(0),
+            pool_size: count(status.size),
+            pool_available: count(status.available),
+            pool_waiting: count(status.waiting),
+        })
+    }
+}
+
+impl Store for PostgresStore {
+    fn push(&self, push: Push) -> Pending<'_, Pushed> {
+        Box::pin(self.push_until_done(push))
+    }
+
+    fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
+        Box::pin(self.pull_until_done(pull))
+    }
+
+    fn set_grant(
+        &self,
+        user: UserId,
+        space: SpaceId,
+        role: Option<Role>,
+        now: Millis,
+    ) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let outcome = self.try_set_grant(&user, &space, role, now).await;
+            outcome.map_err(Failure::into_error)
+        })
+    }
+
+    fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
+        Box::pin(async move {
+            let rows = self.read_own(&user, queries::GRANTS, None).await;
+            read_grants(&rows.map_err(Failure::into_error)?)
+        })
+    }
+
+    fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
+        Box::pin(async move {
+            let rows = self.read_own(&user, queries::PARKED, Some(&app)).await;
+            let rows = rows.map_err(Failure::into_error)?;
+            rows.iter().map(read_parked).collect()
+        })
+    }
+
+    fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
+        Box::pin(async move { self.sweep_once(now).await.map_err(Failure::into_error) })
+    }
+
+    fn stats(&self) -> Pending<'_, Stats> {
+        Box::pin(async move { self.figures().await.map_err(Failure::into_error) })
+    }
+
+    fn ready(&self) -> Pending<'_, ()> {
+        Box::pin(self.is_ready())
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("PostgresStore")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_parked(row: &Row) -> Result<ParkedChange, StoreError> {
+    let raw = Value::parse(row.get(0)).map_err(page::unreadable)?;
+    Ok(ParkedChange {
+        raw,
+        reason: row.get(1),
+    })
+}

@@ -1,0 +1,146 @@
+//! Removing what is dead for longer than the history window, in small batches that hold up no push.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use sync_protocol::Millis;
+use sync_store::{RecordState, Scope, StoreError, Swept, strip_deleted};
+use tokio_postgres::Row;
+
+use crate::failure::Failure;
+use crate::instant::instant;
+use crate::queries::upkeep;
+use crate::session::{Acting, Session, answered};
+use crate::store::PostgresStore;
+use crate::write::array_literal;
+
+/// How many rows and records a sweep removes at most.
+const BATCH: i64 = 1000;
+
+/// Tombstones to be written, one array per column, and the rows that die with it.
+#[derive(Debug, Default)]
+struct Stripped {
+    scopes: Vec<String>,
+    apps: Vec<String>,
+    tables: Vec<String>,
+    records: Vec<String>,
+    rows: Vec<String>,
+    states: Vec<String>,
+    dead: Vec<i64>,
+    dead_since: Vec<SystemTime>,
+}
+
+impl PostgresStore {
+    /// Strips one batch of deleted records, then removes one batch of dead rows: two transactions.
+    pub(crate) async fn sweep_once(&self, now: Millis) -> Result<Swept, Failure> {
+        let before = instant(Millis(now.0.saturating_sub(self.rules().history_millis)));
+        let session = Session::take(self.pool()).await?;
+        let outcome = strip(&session, before).await;
+        let records = session.close(outcome).await?;
+        let session = Session::take(self.pool()).await?;
+        let outcome = remove_dead(&session, before).await;
+        let rows = session.close(outcome).await?;
+        let batch = usize::try_from(BATCH).unwrap_or(usize::MAX);
+        Ok(Swept {
+            rows,
+            records,
+            more: rows >= batch || records >= batch,
+        })
+    }
+}
+
+/// Leaves the tombstones of deleted records, in those scopes that nobody works in at this moment.
+async fn strip(session: &Session, before: SystemTime) -> Result<usize, Failure> {
+    session.open(Acting::Maintenance, "").await?;
+    let connection = session.connection();
+    let due = answered(connection.query(upkeep::DUE, &[&before, &BATCH])).await?;
+    let scopes = lock_idle(session, &due).await?;
+    if scopes.is_empty() {
+        session.commit().await?;
+        return Ok(0);
+    }
+    // What was read before the locks may have changed since.
+    let rows = answered(connection.query(upkeep::DELETED, &[&before, &BATCH, &scopes])).await?;
+    let stripped = Stripped::of(&rows)?;
+    let columns = &stripped;
+    answered(futures_util::future::try_join(
+        connection.execute(
+            upkeep::STRIP,
+            &[
+                &columns.scopes,
+                &columns.apps,
+                &columns.tables,
+                &columns.records,
+                &columns.rows,
+                &columns.states,
+            ],
+        ),
+        connection.execute(upkeep::BURY_STRIPPED, &[&columns.dead, &columns.dead_since]),
+    ))
+    .await?;
+    session.commit().await?;
+    Ok(rows.len())
+}
+
+/// Locks those of the scopes that can be locked at once.
+async fn lock_idle(session: &Session, due: &[Row]) -> Result<Vec<String>, Failure> {
+    let mut by_key: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for row in due {
+        let key: String = row.get(0);
+        let scope = Scope::from_key(&key)
+            .ok_or_else(|| StoreError::fault("the scope of a record cannot be read"))?;
+        by_key.entry(scope.lock_key()).or_default().push(key);
+    }
+    let keys: Vec<i64> = by_key.keys().copied().collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let locked = answered(session.connection().query(upkeep::TRY_LOCKS, &[&keys])).await?;
+    let scopes = locked
+        .iter()
+        .filter_map(|row| by_key.remove(&row.get::<_, i64>(0)));
+    Ok(scopes.flatten().collect())
+}
+
+impl Stripped {
+    fn of(rows: &[Row]) -> Result<Self, StoreError> {
+        let mut stripped = Self::default();
+        for row in rows {
+            stripped.add(row)?;
+        }
+        Ok(stripped)
+    }
+
+    fn add(&mut self, row: &Row) -> Result<(), StoreError> {
+        let state = RecordState {
+            rows: row.get(4),
+            state: row.get(5),
+            version: row.get(6),
+            deleted: true,
+        };
+        let since: SystemTime = row.get(7);
+        let left = strip_deleted(&state)?;
+        for position in state.rows {
+            if !left.rows.contains(&position) {
+                self.dead.push(position);
+                self.dead_since.push(since);
+            }
+        }
+        self.scopes.push(row.get(0));
+        self.apps.push(row.get(1));
+        self.tables.push(row.get(2));
+        self.records.push(row.get(3));
+        self.rows.push(array_literal(&left.rows));
+        self.states.push(left.state);
+        Ok(())
+    }
+}
+
+/// Removes dead rows. Nothing refers to them, so no scope is locked; what another sweep removes is passed over.
+async fn remove_dead(session: &Session, before: SystemTime) -> Result<usize, Failure> {
+    session.open(Acting::Maintenance, "").await?;
+    let connection = session.connection();
+    let removed = answered(connection.execute(upkeep::REMOVE_DEAD, &[&before, &BATCH])).await?;
+    session.commit().await?;
+    Ok(usize::try_from(removed).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,169 @@
+//! [`SqliteStore`]: the trait, spelled as jobs for the threads that own the file.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use sync_protocol::{Answer, AppId, Millis, SpaceId, UserId};
+use sync_store::{
+    Grant, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store, StoreError, Swept,
+};
+
+use crate::connection::{self, OnlyServer};
+use crate::failure::Outcome;
+use crate::job::{Sent, job};
+use crate::readers::{READERS, Readers};
+use crate::tables::{clock, grants, maintenance, parked};
+use crate::writer::Writer;
+use crate::{exchange, migrations, sweep};
+
+/// About how many bytes a row takes beside its values.
+const ROW_BYTES: usize = 512;
+
+/// A store in one SQLite file, for one process. Dropping it waits for its threads.
+#[derive(Debug)]
+pub struct SqliteStore {
+    rules: Rules,
+    // Dropped in this order: those who use the file, then the right to use it. The writer comes last of the threads,
+    // since the last connection to be closed copies the write-ahead log back.
+    readers: Readers,
+    writer: Writer,
+    _only: OnlyServer,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, makes the file and its folder if they are missing, and brings the schema up to
+    /// date. It waits for the disk: not for a runtime thread that has other work.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if the file cannot be opened, or another process serves from it;
+    /// [`StoreError::Fault`] if it is no database, was made by a newer server, or has another history.
+    pub fn open(path: impl AsRef<Path>, rules: Rules) -> Result<Self, StoreError> {
+        open(path.as_ref(), rules).map_err(|failure| failure.0)
+    }
+
+    /// Has a job done by the thread that writes, committed before it is answered.
+    fn write<T, F>(&self, bytes: usize, work: F) -> Pending<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+    {
+        Box::pin(async move {
+            let (job, answer): Sent<T> = job(bytes, work);
+            self.writer.send(job)?;
+            answer.await.map_err(|_| gone())?
+        })
+    }
+
+    /// Has a job done by a thread that reads, in one snapshot.
+    fn read<T, F>(&self, work: F) -> Pending<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+    {
+        Box::pin(async move {
+            let (job, answer): Sent<T> = job(0, work);
+            self.readers.send(job)?;
+            answer.await.map_err(|_| gone())?
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn push(&self, push: Push) -> Pending<'_, Pushed> {
+        let rules = self.rules;
+        let bytes = bytes(&push);
+        let work = move |connection: &Connection| exchange::push(connection, push, rules);
+        // A push without changes only reads.
+        match bytes {
+            0 => self.read(work),
+            bytes => self.write(bytes, work),
+        }
+    }
+
+    fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
+        let rules = self.rules;
+        self.read(move |connection| exchange::pull(connection, &pull, rules))
+    }
+
+    fn set_grant(
+        &self,
+        user: UserId,
+        space: SpaceId,
+        role: Option<Role>,
+        now: Millis,
+    ) -> Pending<'_, ()> {
+        self.write(ROW_BYTES, move |connection| match role {
+            Some(role) => grants::give(connection, &user, &space, role, now),
+            None => grants::take_away(connection, &user, &space),
+        })
+    }
+
+    fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
+        self.read(move |connection| grants::of(connection, &user))
+    }
+
+    fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
+        self.read(move |connection| parked::of(connection, &user, &app))
+    }
+
+    fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
+        let before = Millis(now.0.saturating_sub(self.rules.history_millis));
+        self.write(0, move |connection| sweep::sweep(connection, before))
+    }
+
+    fn stats(&self) -> Pending<'_, Stats> {
+        Box::pin(async move {
+            let threads = [self.readers.load(), self.writer.load()];
+            let dead_rows = self.read(maintenance::count_dead).await?;
+            Ok(Stats {
+                dead_rows,
+                pool_size: count(READERS + 1),
+                pool_available: count(threads.iter().map(|load| load.idle).sum()),
+                pool_waiting: count(threads.iter().map(|load| load.waiting).sum()),
+            })
+        })
+    }
+
+    /// Whether a snapshot can be read and the file be locked for writing.
+    fn ready(&self) -> Pending<'_, ()> {
+        Box::pin(async move {
+            self.read(clock::last).await?;
+            self.write(0, clock::last).await?;
+            Ok(())
+        })
+    }
+}
+
+fn open(path: &Path, rules: Rules) -> Outcome<SqliteStore> {
+    connection::make_folder(path)?;
+    let only = connection::lock(path)?;
+    let mut connection = connection::writer(path)?;
+    migrations::bring_up_to_date(&mut connection)?;
+    Ok(SqliteStore {
+        rules,
+        readers: Readers::start(path)?,
+        writer: Writer::start(connection)?,
+        _only: only,
+    })
+}
+
+fn gone() -> StoreError {
+    StoreError::unavailable("the thread of the database has ended")
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// About how many bytes a push writes.
+fn bytes(push: &Push) -> usize {
+    let values = push.changes.iter().flat_map(|change| &change.writes);
+    let values: usize = values.map(|write| write.value.as_str().len()).sum();
+    let parked: usize = push
+        .parked
+        .iter()
+        .map(|parked| parked.raw.as_str().len())
+        .sum();
+    values + parked + (push.changes.len() + push.parked.len()) * ROW_BYTES
+}

@@ -1,0 +1,115 @@
+//! The rows of the log, one by one, and where it stands. Pages of it are read by `window`.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use sync_protocol::{AppId, EventId, Millis, UserId};
+use sync_store::{Cursor, Delta, Entry, Loaded, Position, Scope};
+
+use super::queries;
+use crate::failure::{Failure, Outcome};
+
+/// Where the log stands for a reader of these scopes who has read up to `since`. Dead rows do not count: one that is the
+/// last of a scope was a value of a deleted record, and no answer brings it.
+pub(crate) fn delta(
+    connection: &Connection,
+    app: &AppId,
+    scopes: &[Scope],
+    since: Cursor,
+) -> Outcome<Delta> {
+    let mut statement = connection.prepare_cached(queries::HORIZON)?;
+    let mut horizon = Position::default();
+    for scope in scopes {
+        let last: Option<i64> =
+            statement.query_row((scope.key(), app.as_str()), |row| row.get(0))?;
+        horizon = horizon.max(Position(last.unwrap_or_default()));
+    }
+    let greatest = if since.position() > horizon {
+        greatest(connection)?
+    } else {
+        horizon
+    };
+    Ok(Delta { horizon, greatest })
+}
+
+fn greatest(connection: &Connection) -> Outcome<Position> {
+    let mut statement = connection.prepare_cached(queries::GREATEST)?;
+    let greatest: Option<i64> = statement.query_row([], |row| row.get(0))?;
+    Ok(Position(greatest.unwrap_or_default()))
+}
+
+/// Adds a live row of a record of this scope to what is loaded.
+pub(crate) fn load_fields(
+    connection: &Connection,
+    app: &AppId,
+    scope: &Scope,
+    position: i64,
+    loaded: &mut Loaded,
+) -> Outcome<()> {
+    let mut statement = connection.prepare_cached(queries::FIELDS)?;
+    let mut rows = statement.query((scope.key(), app.as_str(), position))?;
+    let Some(row) = rows.next()? else {
+        return Err(Failure::fault(format!(
+            "row {position} is gone, but its record points at it"
+        )));
+    };
+    let (data, times) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+    Ok(loaded.row(Position(position), data, times)?)
+}
+
+/// Whether this user has a change of this event id.
+pub(crate) fn event_is_taken(
+    connection: &Connection,
+    user: &UserId,
+    event_id: EventId,
+) -> Outcome<bool> {
+    let mut statement = connection.prepare_cached(queries::EVENT_IS_TAKEN)?;
+    let taken = statement
+        .query_row((user.as_str(), event_id.bits().to_be_bytes()), |_| Ok(()))
+        .optional()?;
+    Ok(taken.is_some())
+}
+
+/// Appends a row.
+pub(crate) fn append(connection: &Connection, entry: &Entry) -> Outcome<()> {
+    connection
+        .prepare_cached(queries::APPEND)?
+        .execute(params![
+            entry.position.0,
+            entry.scope.key(),
+            entry.event_id.bits().to_be_bytes(),
+            entry.app.as_str(),
+            entry.table.as_str(),
+            entry.record.as_str(),
+            entry.user.as_str(),
+            entry.space.as_ref().map(|space| space.as_str()),
+            entry.op.as_str(),
+            entry.data(),
+            entry.field_timestamps(),
+            entry.client.as_str(),
+            entry.received.0,
+            entry.schema_version,
+            entry.actor.as_ref().map(|actor| actor.as_str()),
+            entry.origin.as_ref().map(|origin| origin.as_str()),
+            entry.opens,
+            entry.to_everyone,
+            entry.undated,
+            i64::try_from(entry.written_size()).unwrap_or(i64::MAX),
+        ])?;
+    Ok(())
+}
+
+/// Says that a row of this scope is dead since then.
+pub(crate) fn bury(
+    connection: &Connection,
+    app: &AppId,
+    scope: &Scope,
+    position: i64,
+    since: Millis,
+) -> Outcome<()> {
+    connection.prepare_cached(queries::BURY)?.execute((
+        scope.key(),
+        app.as_str(),
+        position,
+        since.0,
+    ))?;
+    Ok(())
+}

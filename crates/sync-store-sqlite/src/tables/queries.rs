@@ -1,0 +1,338 @@
+//! Every query, in full. Those on `sync_changes` and `sync_records` name their scope first; the ones that cannot are
+//! listed in [`ACROSS_SCOPES`], with the reason.
+
+/// The names of the queries that look across scopes.
+#[cfg(test)]
+const ACROSS_SCOPES: [&str; 10] = [
+    // One row that no reader sees: the greatest position, for a cursor from nowhere.
+    "greatest",
+    // Keyed by the user.
+    "event_is_taken",
+    // The server's own housekeeping.
+    "append",
+    "write_record",
+    "count_dead",
+    "remove_dead",
+    "deleted_records",
+    // No rows of theirs at all.
+    "draw",
+    "clock",
+    "keep_aside",
+];
+
+pub(super) const HORIZON: &str = "
+-- horizon
+SELECT max(position)
+FROM sync_changes INDEXED BY sync_changes_live
+WHERE scope = ?1
+  AND app_id = ?2
+  AND dead_since IS NULL
+";
+
+pub(super) const GREATEST: &str = "
+-- greatest
+SELECT max(position)
+FROM sync_changes
+";
+
+pub(super) const NEXT: &str = "
+-- next
+SELECT min(position)
+FROM sync_changes INDEXED BY sync_changes_live
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position > ?3
+  AND position <= ?4
+  AND dead_since IS NULL
+";
+
+pub(super) const NEXT_OF_TABLE: &str = "
+-- next_of_table
+SELECT min(position)
+FROM sync_changes INDEXED BY sync_changes_live_table
+WHERE scope = ?1
+  AND app_id = ?2
+  AND table_name = ?5
+  AND position > ?3
+  AND position <= ?4
+  AND dead_since IS NULL
+";
+
+pub(super) const RUN: &str = "
+-- run
+SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
+  schema_version, actor, origin, opens, to_everyone, undated
+FROM sync_changes INDEXED BY sync_changes_live
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position > ?3
+  AND position <= ?4
+  AND dead_since IS NULL
+  AND (?5 IS NULL OR to_everyone = 1 OR user_id <> ?5 OR client_id <> ?6)
+ORDER BY position
+";
+
+pub(super) const RUN_OF_TABLE: &str = "
+-- run_of_table
+SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
+  schema_version, actor, origin, opens, to_everyone, undated
+FROM sync_changes INDEXED BY sync_changes_live_table
+WHERE scope = ?1
+  AND app_id = ?2
+  AND table_name = ?7
+  AND position > ?3
+  AND position <= ?4
+  AND dead_since IS NULL
+  AND (?5 IS NULL OR to_everyone = 1 OR user_id <> ?5 OR client_id <> ?6)
+ORDER BY position
+";
+
+pub(super) const FIELDS: &str = "
+-- fields
+SELECT data, field_timestamps
+FROM sync_changes
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position = ?3
+";
+
+pub(super) const EVENT_IS_TAKEN: &str = "
+-- event_is_taken
+SELECT 1
+FROM sync_changes
+WHERE user_id = ?1
+  AND id = ?2
+";
+
+pub(super) const APPEND: &str = "
+-- append
+INSERT INTO sync_changes (position, scope, id, app_id, table_name, record_id, user_id, space_id, op, data,
+  field_timestamps, client_id, created_at, schema_version, actor, origin, opens, to_everyone, undated, size)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+  ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+";
+
+pub(super) const BURY: &str = "
+-- bury
+UPDATE sync_changes
+SET dead_since = ?4
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position = ?3
+";
+
+pub(super) const RECORD: &str = "
+-- record
+SELECT state, version, rows
+FROM sync_records
+WHERE scope = ?1
+  AND app_id = ?2
+  AND table_name = ?3
+  AND record_id = ?4
+";
+
+pub(super) const WRITE_RECORD: &str = "
+-- write_record
+INSERT INTO sync_records (scope, app_id, table_name, record_id, state, rows, version, deleted_since)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (scope, app_id, table_name, record_id) DO UPDATE
+SET state = excluded.state,
+  rows = excluded.rows,
+  version = excluded.version,
+  deleted_since = excluded.deleted_since
+";
+
+pub(super) const DRAW: &str = "
+-- draw
+UPDATE sync_clock
+SET last = max(last + 1, ?1) + ?2 - 1
+WHERE only_row = 1
+RETURNING last - ?2 + 1
+";
+
+pub(super) const CLOCK: &str = "
+-- clock
+SELECT last
+FROM sync_clock
+WHERE only_row = 1
+";
+
+pub(super) const GRANTS: &str = "
+-- grants
+SELECT space_id, role
+FROM sync_grants
+WHERE user_id = ?1
+ORDER BY space_id
+";
+
+pub(super) const GRANT: &str = "
+-- grant
+INSERT INTO sync_grants (user_id, space_id, role, position)
+VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (user_id, space_id) DO UPDATE
+SET role = excluded.role
+";
+
+pub(super) const REVOKE: &str = "
+-- revoke
+DELETE FROM sync_grants
+WHERE user_id = ?1
+  AND space_id = ?2
+";
+
+pub(super) const KEEP_ASIDE: &str = "
+-- keep_aside
+INSERT INTO sync_parked (user_id, app_id, digest, raw, reason, size, created_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (user_id, app_id, digest) DO NOTHING
+";
+
+pub(super) const FORGET_OLDEST_PARKED: &str = "
+-- forget_oldest_parked
+DELETE FROM sync_parked
+WHERE user_id = ?1
+  AND place <= (
+    SELECT max(place)
+    FROM (
+      SELECT place,
+        row_number() OVER newest_first AS number,
+        sum(size) OVER newest_first AS bytes
+      FROM sync_parked INDEXED BY sync_parked_place
+      WHERE user_id = ?1
+      WINDOW newest_first AS (ORDER BY place DESC ROWS UNBOUNDED PRECEDING)
+    )
+    WHERE number > ?2
+      OR bytes > ?3
+  )
+";
+
+pub(super) const PARKED: &str = "
+-- parked
+SELECT raw, reason
+FROM sync_parked INDEXED BY sync_parked_place
+WHERE user_id = ?1
+  AND app_id = ?2
+ORDER BY place
+";
+
+pub(super) const COUNT_DEAD: &str = "
+-- count_dead
+SELECT count(*)
+FROM sync_changes INDEXED BY sync_changes_dead
+WHERE dead_since IS NOT NULL
+";
+
+pub(super) const REMOVE_DEAD: &str = "
+-- remove_dead
+DELETE FROM sync_changes
+WHERE position IN (
+  SELECT position
+  FROM sync_changes INDEXED BY sync_changes_dead
+  WHERE dead_since <= ?1
+  ORDER BY dead_since
+  LIMIT ?2
+)
+";
+
+pub(super) const DELETED_RECORDS: &str = "
+-- deleted_records
+SELECT scope, app_id, table_name, record_id, state, rows, version, deleted_since
+FROM sync_records INDEXED BY sync_records_deleted
+WHERE deleted_since <= ?1
+ORDER BY deleted_since
+LIMIT ?2
+";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// The text of each query, by the name in its first line.
+    fn queries() -> Vec<(&'static str, &'static str)> {
+        let own = include_str!("queries.rs");
+        own.split(" = \"\n-- ")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("\";"))
+            .map(|(query, _)| query.split_once('\n').unwrap())
+            .collect()
+    }
+
+    fn schema() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        crate::migrations::bring_up_to_date(&mut connection).unwrap();
+        connection
+    }
+
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .flat_map(|path| match path.is_dir() {
+                true => sources(&path),
+                false => vec![path],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn no_query_on_the_log_or_the_records_is_without_its_scope() {
+        let queries = queries();
+        assert!(queries.len() > 20, "{}", queries.len());
+        for (name, text) in queries {
+            let first = text
+                .split_once("WHERE ")
+                .map(|(_, condition)| condition.lines().next());
+            let is_scoped = first == Some(Some("scope = ?1"));
+            let is_about_them = text.contains("sync_changes") || text.contains("sync_records");
+            assert!(
+                is_scoped || !is_about_them || ACROSS_SCOPES.contains(&name),
+                "{name} looks across scopes"
+            );
+            assert!(
+                !(is_scoped && ACROSS_SCOPES.contains(&name)),
+                "{name} is scoped after all"
+            );
+        }
+    }
+
+    #[test]
+    fn the_tables_are_named_in_this_file_only() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for path in sources(&root) {
+            let text = fs::read_to_string(&path).unwrap();
+            let names = ["sync_changes", "sync_records"];
+            let is_allowed = path.ends_with("tables/queries.rs");
+            assert!(
+                is_allowed || !names.iter().any(|name| text.contains(name)),
+                "{} goes around the wall",
+                path.display()
+            );
+        }
+    }
+
+    #[test]
+    fn every_query_finds_its_rows_by_an_index_and_sorts_nothing() {
+        let connection = schema();
+        for (name, text) in queries() {
+            let plan: Vec<String> = connection
+                .prepare(&format!("EXPLAIN QUERY PLAN {text}"))
+                .and_then(|mut statement| {
+                    (1..=statement.parameter_count())
+                        .try_for_each(|place| statement.raw_bind_parameter(place, 1))?;
+                    statement
+                        .raw_query()
+                        .mapped(|row| row.get("detail"))
+                        .collect()
+                })
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            let is_costly =
+                |step: &String| step.starts_with("SCAN sync_") || step.contains("TEMP B-TREE");
+            assert!(!plan.iter().any(is_costly), "{name}: {plan:?}");
+        }
+    }
+}

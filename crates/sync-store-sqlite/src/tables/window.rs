@@ -1,0 +1,178 @@
+//! Pages of the log: the rows of several scopes in order of position, read no further than the page needs.
+//!
+//! Each scope's rows come from an index in order of position. Several are merged by runs: the scope whose next row is
+//! the lowest is read up to the next row of any other.
+//!
+//! ```text
+//! a   1 2     5 6        run of a up to 2, run of b up to 4, run of a …
+//! b       3 4     7
+//! ```
+
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, Row};
+use sync_protocol::{
+    AppId, ClientId, EventId, IdentError, Millis, Op, RecordId, SpaceId, TableName, UserId, Value,
+};
+use sync_store::{Entry, Page, Position, Scope, Window, read_fields};
+
+use super::queries;
+use crate::failure::{Failure, Outcome};
+
+/// The page of a window.
+pub(crate) fn page(connection: &Connection, window: &Window) -> Outcome<Page> {
+    if window.after >= window.until {
+        return Ok(Page::default());
+    }
+    let mut catch = Catch::new(window);
+    let mut heads = Vec::with_capacity(window.scopes.len());
+    for scope in &window.scopes {
+        heads.extend(head(connection, window, scope, window.after)?);
+    }
+    while let Some(first) = take_lowest(&mut heads) {
+        let until = match heads.iter().map(|head| head.position).min() {
+            Some(other) => Position(other.0 - 1),
+            None => window.until,
+        };
+        read_run(connection, &first, until, &mut catch)?;
+        if catch.is_full() {
+            break;
+        }
+        heads.extend(head(connection, window, first.scope, until)?);
+    }
+    Ok(Page::fill(catch.rows, window))
+}
+
+/// The next row of a scope.
+struct Head<'a> {
+    position: Position,
+    scope: &'a Scope,
+}
+
+/// What was read so far: at the end, one row more than fits.
+struct Catch<'a> {
+    window: &'a Window,
+    rows: Vec<Entry>,
+    bytes: usize,
+}
+
+impl<'a> Catch<'a> {
+    fn new(window: &'a Window) -> Self {
+        Self {
+            window,
+            rows: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let over = self.bytes > self.window.bytes && self.rows.len() > 1;
+        over || self.rows.len() > self.window.limit
+    }
+
+    fn take(&mut self, row: &Row<'_>, scope: &Scope) -> Outcome<()> {
+        self.bytes = self
+            .bytes
+            .saturating_add(usize::try_from(row.get::<_, i64>(0)?).unwrap_or(0));
+        self.rows.push(entry(row, scope, &self.window.app)?);
+        Ok(())
+    }
+}
+
+fn take_lowest<'a>(heads: &mut Vec<Head<'a>>) -> Option<Head<'a>> {
+    let lowest = heads
+        .iter()
+        .enumerate()
+        .min_by_key(|(_, head)| head.position)?
+        .0;
+    Some(heads.swap_remove(lowest))
+}
+
+/// The first row of a scope behind a position.
+fn head<'a>(
+    connection: &Connection,
+    window: &Window,
+    scope: &'a Scope,
+    after: Position,
+) -> Outcome<Option<Head<'a>>> {
+    let (app, key) = (window.app.as_str(), scope.key());
+    let (after, until) = (after.0, window.until.0);
+    let next: Option<i64> = match &window.table {
+        None => connection
+            .prepare_cached(queries::NEXT)?
+            .query_row((key, app, after, until), |row| row.get(0))?,
+        Some(table) => connection
+            .prepare_cached(queries::NEXT_OF_TABLE)?
+            .query_row((key, app, after, until, table.as_str()), |row| row.get(0))?,
+    };
+    Ok(next.map(|position| Head {
+        position: Position(position),
+        scope,
+    }))
+}
+
+/// Reads the rows of a scope from its head to `until`, or until the catch is full.
+fn read_run(
+    connection: &Connection,
+    head: &Head<'_>,
+    until: Position,
+    catch: &mut Catch<'_>,
+) -> Outcome<()> {
+    let window = catch.window;
+    let (app, key) = (window.app.as_str(), head.scope.key());
+    let (after, until) = (head.position.0 - 1, until.0);
+    let user = window.skip.as_ref().map(|(user, _)| user.as_str());
+    let client = window.skip.as_ref().map(|(_, client)| client.as_str());
+    let mut statement = connection.prepare_cached(match window.table {
+        None => queries::RUN,
+        Some(_) => queries::RUN_OF_TABLE,
+    })?;
+    let mut rows = match &window.table {
+        None => statement.query((key, app, after, until, user, client))?,
+        Some(table) => statement.query((key, app, after, until, user, client, table.as_str()))?,
+    };
+    while let Some(row) = rows.next()? {
+        catch.take(row, head.scope)?;
+        if catch.is_full() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a row, whose columns are those of `run`.
+fn entry(row: &Row<'_>, scope: &Scope, app: &AppId) -> Outcome<Entry> {
+    let text = |column| -> Outcome<&str> { Ok(row.get_ref(column)?.as_str()?) };
+    let maybe = |column| -> Outcome<Option<&str>> { Ok(row.get_ref(column)?.as_str_or_null()?) };
+    Ok(Entry {
+        scope: scope.clone(),
+        app: app.clone(),
+        position: Position(cell(row, 1)?),
+        table: read(TableName::new(text(2)?))?,
+        record: read(RecordId::new(text(3)?))?,
+        event_id: EventId::from_bits(u128::from_be_bytes(cell(row, 4)?)),
+        op: Op::parse(text(5)?).ok_or_else(|| Failure::fault("a row has an unknown op"))?,
+        fields: read_fields(text(6)?, text(7)?)?,
+        user: read(UserId::new(text(8)?))?,
+        client: read(ClientId::new(text(9)?))?,
+        space: maybe(10)?.map(SpaceId::new).map(read).transpose()?,
+        received: Millis(cell(row, 11)?),
+        schema_version: cell(row, 12)?,
+        actor: maybe(13)?.map(value).transpose()?,
+        origin: maybe(14)?.map(value).transpose()?,
+        opens: cell(row, 15)?,
+        to_everyone: cell(row, 16)?,
+        undated: cell(row, 17)?,
+    })
+}
+
+fn cell<T: FromSql>(row: &Row<'_>, column: usize) -> Outcome<T> {
+    Ok(row.get(column)?)
+}
+
+fn read<T>(ident: Result<T, IdentError>) -> Outcome<T> {
+    ident.map_err(|error| Failure::fault(format!("a name of a row {error}")))
+}
+
+fn value(text: &str) -> Outcome<Value> {
+    Value::parse(text).map_err(|error| Failure::fault(format!("a value of a row: {error}")))
+}

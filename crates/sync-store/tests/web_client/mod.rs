@@ -1,0 +1,16 @@
+//! Models of the web clients that exist, as they are told in the reference: they speak JSON with a [`Server`] and know
+//! nothing of how it works. [`World`] lets several of them run against one server in a random interleaving.
+
+mod client;
+mod dice;
+mod oldest;
+mod oracle;
+mod server;
+mod world;
+
+pub(crate) use client::{Held, Source, WebClient};
+pub(crate) use dice::Dice;
+pub(crate) use oldest::OldestClient;
+pub(crate) use oracle::Oracle;
+pub(crate) use server::{InProcess, PullRequest, PushRequest, Reply, Server};
+pub(crate) use world::{Scenario, World};

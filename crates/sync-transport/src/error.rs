@@ -1,0 +1,166 @@
+//! Every way in which a request is refused: the one place that knows status, code and text.
+
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use sync_access::TokenError;
+use sync_protocol::{ChangesetError, ErrorBody, IdentError, MAX_BODY_BYTES};
+use sync_store::StoreError;
+
+use crate::reply;
+
+/// After how many seconds a client should try again what failed for the moment.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// Why a request is not answered as asked. `Display` is the text for the client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("there is nothing at this path")]
+    UnknownPath,
+    #[error("this path does not take this method: see the Allow header")]
+    WrongMethod,
+    #[error("{}", .0.client_message())]
+    Token(#[from] TokenError),
+    #[error("the app id {0}")]
+    AppId(IdentError),
+    #[error("X-Client-Id {0}")]
+    ClientId(String),
+    #[error("{0}")]
+    Parameter(String),
+    #[error("send gzip, zstd or no Content-Encoding")]
+    Coding,
+    #[error(
+        "the body has more than {MAX_BODY_BYTES} bytes, as sent or unpacked: push fewer changes at once"
+    )]
+    TooLarge,
+    #[error("the body took too long to arrive: try again")]
+    SlowBody,
+    #[error("the body is cut off or cannot be unpacked: send it again")]
+    BrokenBody,
+    #[error("{0}")]
+    Changeset(#[from] ChangesetError),
+    #[error("{0}")]
+    SignIn(String),
+    #[error("{}", store_text(.0))]
+    Store(#[from] StoreError),
+    #[error("the request took too long: try again")]
+    TimeLimit,
+    #[error("not ready: {0}")]
+    NotReady(String),
+    #[error("something is broken here; the request id helps to find it")]
+    Broken(String),
+}
+
+fn store_text(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable(_) => "the database is away or busy: try again",
+        StoreError::Fault(_) => "something is broken here; the request id helps to find it",
+    }
+}
+
+/// What the log tells about a refused request; it travels beside the answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    /// The code that the client was told.
+    pub(crate) code: &'static str,
+    /// What the client was not told.
+    pub(crate) detail: Option<String>,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Token(TokenError::KeysUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::AppId(_)
+            | Self::ClientId(_)
+            | Self::Parameter(_)
+            | Self::BrokenBody
+            | Self::Changeset(_)
+            | Self::SignIn(_) => StatusCode::BAD_REQUEST,
+            Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::Store(StoreError::Unavailable(_)) | Self::TimeLimit | Self::NotReady(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Store(StoreError::Fault(_)) | Self::Broken(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    /// The stable code, for programs.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownPath => "not_found",
+            Self::WrongMethod => "method_not_allowed",
+            Self::Token(TokenError::Missing) => "token_missing",
+            Self::Token(TokenError::Invalid { .. }) => "token_invalid",
+            Self::Token(TokenError::Expired) => "token_expired",
+            Self::Token(TokenError::NotYetValid) => "token_not_yet_valid",
+            Self::Token(TokenError::KeysUnavailable) => "keys_unavailable",
+            Self::AppId(_) => "invalid_app_id",
+            Self::ClientId(_) => "invalid_client_id",
+            Self::Parameter(_) => "invalid_parameter",
+            Self::Coding => "unsupported_encoding",
+            Self::TooLarge => "body_too_large",
+            Self::SlowBody => "body_too_slow",
+            Self::BrokenBody => "body_broken",
+            Self::Changeset(ChangesetError::Json(_)) => "invalid_json",
+            Self::Changeset(ChangesetError::Invalid(_)) => "invalid_changeset",
+            Self::SignIn(_) => "invalid_request",
+            Self::Store(StoreError::Unavailable(_)) => "store_unavailable",
+            Self::TimeLimit => "time_limit",
+            Self::NotReady(_) => "not_ready",
+            Self::Store(StoreError::Fault(_)) | Self::Broken(_) => "internal_error",
+        }
+    }
+
+    /// What is for the log alone.
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Token(error) => Some(error.to_string()),
+            Self::Store(error) => Some(error.to_string()),
+            Self::NotReady(detail) | Self::Broken(detail) => Some(detail.clone()),
+            _ => None,
+        }
+    }
+
+    /// What a 401 asks for (RFC 6750, 3).
+    fn challenge(&self) -> Option<HeaderValue> {
+        let challenge = match self {
+            Self::Token(TokenError::KeysUnavailable) => return None,
+            Self::Token(TokenError::Missing) => r#"Bearer realm="sync""#.to_owned(),
+            Self::Token(error) => format!(
+                r#"Bearer realm="sync", error="invalid_token", error_description="{}""#,
+                error.client_message()
+            ),
+            _ => return None,
+        };
+        HeaderValue::from_str(&challenge).ok()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, code) = (self.status(), self.code());
+        let body = ErrorBody {
+            error: code.to_owned(),
+            message: self.to_string(),
+        };
+        let mut response = reply::with_status(status, &body);
+        let headers = response.headers_mut();
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        let detail = self.detail();
+        response.extensions_mut().insert(Failure { code, detail });
+        response
+    }
+}

@@ -1,0 +1,48 @@
+//! How long a request may take and how many may come; what the operator may set, with the values that stand if not.
+
+use std::time::Duration;
+
+/// From the first byte of a request's head to its last; also how long a connection may be idle between requests.
+const HEAD: Duration = Duration::from_secs(10);
+/// From the first look at a body to its last byte.
+const BODY: Duration = Duration::from_secs(30);
+/// From the end of the head to the beginning of the answer.
+const REQUEST: Duration = Duration::from_secs(60);
+/// How long a client may take no byte of an answer.
+const STALL: Duration = Duration::from_secs(30);
+/// From the wish to stop to the end of the last request.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Connections at a time.
+const CONNECTIONS: usize = 10_000;
+
+/// Limits of a listener. How large a body may be is not among them: that is the protocol's
+/// ([`MAX_BODY_BYTES`](sync_protocol::MAX_BODY_BYTES)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long the head of a request may take to arrive, and a connection be idle. After it the connection is closed.
+    pub head: Duration,
+    /// How long a body may take to arrive. After it the answer is 408.
+    pub body: Duration,
+    /// How long a request may take until its answer begins. After it the answer is 503.
+    pub request: Duration,
+    /// How long a client may take nothing of an answer. After it the connection is closed.
+    pub stall: Duration,
+    /// How long requests may go on once the server is to stop. After it their connections are closed.
+    pub drain: Duration,
+    /// How many connections there may be at a time. Further ones wait, unaccepted, until one of these is closed.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    /// 10 s for the head, 30 s for the body, 60 s in all, 30 s without taking a byte, 10 s to drain, 10,000 connections.
+    fn default() -> Self {
+        Self {
+            head: HEAD,
+            body: BODY,
+            request: REQUEST,
+            stall: STALL,
+            drain: DRAIN,
+            connections: CONNECTIONS,
+        }
+    }
+}

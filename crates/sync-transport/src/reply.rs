@@ -1,0 +1,39 @@
+//! Answers: JSON that no cache keeps.
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// 200 with this body.
+pub(crate) fn ok(body: &impl Serialize) -> Response {
+    with_status(StatusCode::OK, body)
+}
+
+/// JSON with this status.
+pub(crate) fn with_status(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).expect("texts, numbers and kept JSON are always JSON");
+    raw(status, JSON, body)
+}
+
+/// JSON that is text already.
+pub(crate) fn json_text(body: String) -> Response {
+    raw(StatusCode::OK, JSON, body)
+}
+
+/// Any text.
+pub(crate) fn text(kind: &'static str, body: String) -> Response {
+    raw(StatusCode::OK, HeaderValue::from_static(kind), body)
+}
+
+fn raw(status: StatusCode, kind: HeaderValue, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

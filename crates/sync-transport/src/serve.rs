@@ -1,0 +1,177 @@
+//! The accept loop: connections under a cap, each with its time limits, and an end that lets requests finish.
+//!
+//! ```text
+//! accept (waits for a free seat) -> socket -> HTTP/1.1 or HTTP/2 -> router
+//! shutdown: no more accepts -> idle connections close, requests under way finish -> the rest is cut off
+//! ```
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::metrics::Connected;
+use crate::service::Service;
+use crate::socket::Socket;
+use crate::{Limits, router};
+
+/// The longest head of a request, in bytes.
+const MAX_HEAD_BYTES: u32 = 32 * 1024;
+/// Requests at a time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
+/// Streams that a client may have reset before we took them up, and that we may have reset ourselves, before its
+/// connection is closed (CVE-2023-44487 and its kin).
+const MAX_RESET_STREAMS: usize = 50;
+/// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIME: Duration = Duration::from_secs(10);
+/// How long nothing is accepted after the system had no means to.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(500);
+
+/// How a listener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// All requests were answered.
+    Clean,
+    /// Time was up, and so many connections were cut off.
+    CutOff(usize),
+}
+
+/// Serves until `shutdown` resolves; then lets requests finish for as long as the limits say.
+///
+/// It returns with the listener closed and no connection left. What a connection does wrong ends that connection.
+pub async fn serve(
+    listener: TcpListener,
+    service: Arc<Service>,
+    shutdown: impl Future<Output = ()>,
+) -> Drained {
+    let limits = service.limits;
+    let face = Face {
+        builder: builder(&limits),
+        routes: TowerToHyperService::new(router(Arc::clone(&service))),
+        limits,
+    };
+    let face = Arc::new(face);
+    let seats = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        let next = async { (seat(&seats).await, accept(&listener).await) };
+        let (seat, stream) = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            next = next => next,
+        };
+        while connections.try_join_next().is_some() {}
+        let kept = (seat, service.metrics.connected());
+        connections.spawn(Arc::clone(&face).connection(stream, graceful.watcher(), kept));
+    }
+    drop(listener);
+    drain(graceful, connections, limits.drain).await
+}
+
+/// What every connection is served with.
+struct Face {
+    builder: Builder<TokioExecutor>,
+    routes: TowerToHyperService<axum::Router>,
+    limits: Limits,
+}
+
+impl Face {
+    /// Serves one connection to its end. Tasks that HTTP/2 starts for its streams end with it.
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        watcher: Watcher,
+        _kept: (OwnedSemaphorePermit, Connected),
+    ) {
+        let socket = TokioIo::new(Socket::new(stream, &self.limits));
+        let connection = self.builder.serve_connection(socket, self.routes.clone());
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        // Without a timer the limit below would be inert.
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(usize::try_from(MAX_HEAD_BYTES).unwrap_or(usize::MAX));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEAD_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(MAX_RESET_STREAMS)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIME);
+    builder
+}
+
+/// Beyond the cap nobody is accepted until somebody goes: clients wait in the system's queue, and cost nothing here.
+async fn seat(seats: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    let seat = Arc::clone(seats).acquire_owned().await;
+    seat.expect("the semaphore is never closed")
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are written whole; waiting for more to send with them only costs time.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections, trying again");
+                sleep(ACCEPT_BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// Whether the one connection failed that was to be accepted, and not the accepting.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    let kinds = [
+        ConnectionAborted,
+        ConnectionRefused,
+        ConnectionReset,
+        Interrupted,
+    ];
+    kinds.contains(&error.kind())
+}
+
+async fn drain(
+    graceful: GracefulShutdown,
+    mut connections: JoinSet<()>,
+    time_limit: Duration,
+) -> Drained {
+    if timeout(time_limit, graceful.shutdown()).await.is_ok() {
+        return Drained::Clean;
+    }
+    while connections.try_join_next().is_some() {}
+    let left = connections.len();
+    connections.shutdown().await;
+    tracing::warn!(
+        connections = left,
+        "cut off connections that did not finish in time"
+    );
+    Drained::CutOff(left)
+}

@@ -1,0 +1,155 @@
+//! Sockets: time limits, the cap, HTTP/2.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::json;
+use sync_transport::Limits;
+use tokio::net::TcpStream;
+
+use crate::support::{Server, in_time, insert};
+
+const SHORT: Duration = Duration::from_millis(150);
+
+#[tokio::test]
+async fn a_head_that_dribbles_is_cut_off() {
+    let server = Server::with_limits(Limits {
+        head: SHORT,
+        ..Limits::default()
+    })
+    .await;
+    // Nothing at all, the beginning of either HTTP, a head without an end, and an idle connection.
+    for beginning in [
+        "",
+        "P",
+        "PRI * HTTP/2.0\r\n\r\nSM",
+        "GET /health HTTP/1.1\r\nHost:",
+    ] {
+        let mut socket = server.socket().await;
+        socket.say(beginning).await;
+        assert_eq!(socket.all().await, "", "{beginning:?}");
+    }
+    let mut idle = server.socket().await;
+    idle.ask().await;
+    assert_eq!(idle.all().await, "");
+}
+
+#[tokio::test]
+async fn a_head_byte_by_byte_does_not_win_time() {
+    let server = Server::with_limits(Limits {
+        head: SHORT,
+        ..Limits::default()
+    })
+    .await;
+    let mut socket = server.socket().await;
+    socket.say("GET /health HTTP/1.1\r\n").await;
+    let dribble = async {
+        let mut ticks = tokio::time::interval(SHORT / 10);
+        loop {
+            ticks.tick().await;
+            let written = tokio::io::AsyncWriteExt::write_all(&mut socket.0, b"x").await;
+            if written.is_err() {
+                break;
+            }
+        }
+    };
+    in_time(dribble).await;
+}
+
+#[tokio::test]
+async fn a_body_that_dribbles_is_408() {
+    let server = Server::with_limits(Limits {
+        body: SHORT,
+        ..Limits::default()
+    })
+    .await;
+    let mut socket = server.socket().await;
+    let head = format!(
+        "POST /sync/todo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 100\r\n\r\n{{",
+        server.token("alice"),
+    );
+    socket.say(head).await;
+    let answer = socket.all().await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains(r#"{"error":"body_too_slow","#), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_given_up() {
+    let server = Server::with_limits(Limits {
+        stall: SHORT,
+        ..Limits::default()
+    })
+    .await;
+    let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(9 << 20));
+    let pushed = server.push("a", insert("tasks", "t", &data)).await;
+    assert_eq!(pushed.status(), 200);
+    let mut socket = server.socket().await;
+    let ask = format!(
+        "GET /sync/todo/pull?collection=tasks&since=0 HTTP/1.1\r\nHost: x\r\nX-Request-Id: stalled\r\nAuthorization: Bearer {}\r\n\r\n",
+        server.token("alice"),
+    );
+    crate::support::keep_log();
+    socket.say(ask).await;
+    // The line is written when the answer is dropped, though not all of it was taken.
+    let line = crate::support::line("stalled").await;
+    assert_eq!(line["fields"]["status"], 200);
+    assert!(socket.all().await.len() < 9 << 20);
+}
+
+#[tokio::test]
+async fn beyond_the_cap_connections_wait_for_a_seat() {
+    let server = Server::with_limits(Limits {
+        connections: 2,
+        ..Limits::default()
+    })
+    .await;
+    let (mut first, mut second) = (server.socket().await, server.socket().await);
+    first.ask().await;
+    second.ask().await;
+    let mut third = server.socket().await;
+    third.say("GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    first.say("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    first.until("sync_http_connections 2\n").await;
+    let nothing = third.0.try_read(&mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+    drop(second);
+    third.until("\"users\":0}").await;
+}
+
+#[tokio::test]
+async fn http2_with_prior_knowledge_is_spoken() {
+    let server = Server::start().await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = |method: &str, path: &str, body: String| {
+        axum::http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", server.address))
+            .header("authorization", format!("Bearer {}", server.token("alice")))
+            .header("x-client-id", method)
+            .body(body)
+            .unwrap()
+    };
+    let body = insert("tasks", "t", r#"{"a":1}"#);
+    let pushed = sender
+        .send_request(request("POST", "/sync/todo", body))
+        .await;
+    assert_eq!(pushed.unwrap().status(), 200);
+    let path = "/sync/todo/pull?collection=tasks&since=0";
+    let pulled = sender
+        .send_request(request("GET", path, String::new()))
+        .await
+        .unwrap();
+    assert_eq!(pulled.version(), axum::http::Version::HTTP_2);
+    let pulled = http_body_util::BodyExt::collect(pulled.into_body())
+        .await
+        .unwrap();
+    let pulled: serde_json::Value = serde_json::from_slice(&pulled.to_bytes()).unwrap();
+    assert_eq!(pulled["serverChanges"][0]["data"], json!({"a": 1}));
+}

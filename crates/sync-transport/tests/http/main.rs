@@ -1,0 +1,18 @@
+//! The HTTP face over real sockets: the real accept loop, real tokens, the store in memory.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what tests share may panic as the tests do"
+)]
+
+mod bodies;
+mod browsers;
+mod coding;
+mod connections;
+mod exchange;
+mod failing;
+mod logs;
+mod operators;
+mod routes;
+mod support;
+mod tokens;

@@ -1,0 +1,375 @@
+//! What the tests share: a server on a port of its own, tokens for it, a store that fails on demand, and plain sockets.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use sync_access::{Clock, DevelopmentIssuer, Verifier, VerifierSettings};
+use sync_protocol::{AppId, Millis, SpaceId, UserId};
+use sync_store::{
+    Grant, MemoryStore, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store,
+    StoreError, Swept,
+};
+use sync_transport::{Drained, Limits, Metrics, Origins, Service, serve};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// 2026-01-01T00:00:00Z.
+pub(crate) const NOW: Millis = Millis(1_767_225_600_000);
+const HOUR: Duration = Duration::from_secs(3600);
+/// What takes longer than this never happens.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server under test.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
+    issuer: DevelopmentIssuer,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<Drained>,
+}
+
+/// What a server is made of, where it matters to a test.
+pub(crate) struct Make {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) limits: Limits,
+    pub(crate) origins: &'static str,
+    pub(crate) keys: bool,
+    pub(crate) development: bool,
+    pub(crate) metrics: Metrics,
+}
+
+impl Default for Make {
+    fn default() -> Self {
+        Self {
+            store: Arc::new(MemoryStore::new(Rules::default())),
+            limits: Limits::default(),
+            origins: "",
+            keys: true,
+            development: false,
+            metrics: Metrics::new(),
+        }
+    }
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::made(Make::default()).await
+    }
+
+    pub(crate) async fn with_store(store: impl Store) -> Self {
+        Self::made(Make {
+            store: Arc::new(store),
+            ..Make::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn with_limits(limits: Limits) -> Self {
+        Self::made(Make {
+            limits,
+            ..Make::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn made(make: Make) -> Self {
+        let issuer = DevelopmentIssuer::generate().unwrap();
+        let clock: Clock = Arc::new(|| NOW);
+        // In development the issuer's tokens count; the tests' own issuer is another one then.
+        let own = DevelopmentIssuer::generate().unwrap();
+        let trusted = if make.development { &own } else { &issuer };
+        let settings = VerifierSettings {
+            fixed_keys: make.keys.then(|| trusted.key_set()),
+            ..VerifierSettings::default()
+        };
+        let service = Service {
+            store: make.store,
+            verifier: Arc::new(Verifier::new(settings, Arc::clone(&clock)).unwrap()),
+            clock,
+            origins: Origins::parse(make.origins).unwrap(),
+            development_issuer: make.development.then_some(own),
+            metrics: make.metrics,
+            limits: make.limits,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move { drop(stopped.await) };
+        Self {
+            address,
+            client: Client::builder().no_proxy().build().unwrap(),
+            issuer,
+            stop: Some(stop),
+            ended: tokio::spawn(serve(listener, Arc::new(service), shutdown)),
+        }
+    }
+
+    pub(crate) fn token(&self, user: &str) -> String {
+        self.issuer.issue(user, None, NOW, HOUR).unwrap()
+    }
+
+    pub(crate) fn token_from(&self, user: &str, issued: Millis) -> String {
+        self.issuer.issue(user, None, issued, HOUR).unwrap()
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let url = format!("http://{}{path}", self.address);
+        self.client.request(method, url)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.request("GET", path).send().await.unwrap()
+    }
+
+    /// A request of a user, from a device.
+    pub(crate) fn as_user(&self, method: &str, path: &str, device: &str) -> RequestBuilder {
+        self.request(method, path)
+            .bearer_auth(self.token("alice"))
+            .header("X-Client-Id", device)
+    }
+
+    pub(crate) async fn push(&self, device: &str, body: impl Into<reqwest::Body>) -> Response {
+        let request = self.as_user("POST", "/sync/todo", device);
+        request.body(body).send().await.unwrap()
+    }
+
+    pub(crate) async fn pull(&self, device: &str, table: &str) -> Value {
+        let path = format!("/sync/todo/pull?collection={table}&since=1970-01-01T00:00:00Z");
+        let response = self.as_user("GET", &path, device).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.json().await.unwrap()
+    }
+
+    /// The text of the metrics, once the request of this id is counted in them.
+    pub(crate) async fn metrics_after(&self, request_id: &str) -> String {
+        line(request_id).await;
+        self.get("/metrics").await.text().await.unwrap()
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    pub(crate) async fn ended(self) -> Drained {
+        in_time(self.ended).await.unwrap()
+    }
+
+    pub(crate) async fn socket(&self) -> Socket {
+        Socket(TcpStream::connect(self.address).await.unwrap())
+    }
+}
+
+/// A plain connection.
+pub(crate) struct Socket(pub(crate) TcpStream);
+
+impl Socket {
+    pub(crate) async fn say(&mut self, text: impl AsRef<[u8]>) {
+        self.0.write_all(text.as_ref()).await.unwrap();
+    }
+
+    /// Everything until the server closes the connection, or breaks it off.
+    pub(crate) async fn all(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let _ = in_time(self.0.read_to_end(&mut bytes)).await;
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Reads until this has come.
+    pub(crate) async fn until(&mut self, end: &str) -> String {
+        let mut bytes = Vec::new();
+        while !String::from_utf8_lossy(&bytes).contains(end) {
+            let byte = in_time(self.0.read_u8()).await;
+            bytes.push(byte.expect("the server goes on"));
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// One `GET /health` over a connection that stays.
+    pub(crate) async fn ask(&mut self) -> String {
+        self.say("GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        self.until("\"users\":0}").await
+    }
+}
+
+/// The outcome of what must happen sooner or later.
+pub(crate) async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what)
+        .await
+        .expect("it happens")
+}
+
+/// A changeset of one insert.
+pub(crate) fn insert(table: &str, id: &str, data: &str) -> String {
+    format!(
+        r#"{{"since":"","changes":[{{"table":"{table}","id":"{id}","op":"insert","data":{data}}}]}}"#
+    )
+}
+
+/// Status and body of an error, which must look as all of them do.
+pub(crate) async fn refused(response: Response) -> (u16, Value) {
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert!(!response.headers()["x-request-id"].is_empty());
+    let status = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    let names: Vec<_> = body.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["error", "message"], "{body}");
+    assert_ne!(body["message"], json!(""));
+    (status, body["error"].clone())
+}
+
+/// What a [`Faulty`] store does to pushes and pulls.
+pub(crate) enum Fault {
+    Away,
+    Broken,
+    Panics,
+    /// Waits for a permit, and then goes on as usual; says how many calls have come.
+    Held(Arc<Semaphore>, watch::Sender<usize>),
+}
+
+/// The store in memory, with a fault.
+pub(crate) struct Faulty {
+    fault: Fault,
+    store: MemoryStore,
+}
+
+impl Faulty {
+    pub(crate) fn new(fault: Fault) -> Self {
+        let store = MemoryStore::new(Rules::default());
+        Self { fault, store }
+    }
+
+    async fn pass(&self) -> Result<(), StoreError> {
+        match &self.fault {
+            Fault::Away => Err(StoreError::unavailable("connection to 10.0.0.7 refused")),
+            Fault::Broken => Err(StoreError::fault("column \"secret\" does not exist")),
+            Fault::Panics => panic!("the store has lost its mind"),
+            Fault::Held(gate, calls) => {
+                calls.send_modify(|calls| *calls += 1);
+                gate.acquire().await.unwrap().forget();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Store for Faulty {
+    fn push(&self, push: Push) -> Pending<'_, Pushed> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.push(push).await
+        })
+    }
+
+    fn pull(&self, pull: Pull) -> Pending<'_, sync_protocol::Answer> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.pull(pull).await
+        })
+    }
+
+    fn set_grant(
+        &self,
+        user: UserId,
+        space: SpaceId,
+        role: Option<Role>,
+        now: Millis,
+    ) -> Pending<'_, ()> {
+        self.store.set_grant(user, space, role, now)
+    }
+
+    fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
+        self.store.grants(user)
+    }
+
+    fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
+        self.store.parked(user, app)
+    }
+
+    fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
+        self.store.sweep(now)
+    }
+
+    fn stats(&self) -> Pending<'_, Stats> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.stats().await
+        })
+    }
+
+    fn ready(&self) -> Pending<'_, ()> {
+        Box::pin(self.pass())
+    }
+}
+
+/// The log of the whole process, line by line.
+#[derive(Clone)]
+struct Log(Arc<Mutex<Vec<u8>>>, watch::Sender<Vec<String>>);
+
+fn log() -> &'static Log {
+    static LOG: OnceLock<Log> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let log = Log(Arc::default(), watch::Sender::default());
+        let filter = EnvFilter::new("info,sync_transport=trace,sync_access=trace");
+        tracing_subscriber::fmt()
+            .json()
+            .with_env_filter(filter)
+            .with_writer(log.clone())
+            .init();
+        log
+    })
+}
+
+/// Begins to keep the log. What was logged before is lost.
+pub(crate) fn keep_log() {
+    log();
+}
+
+/// The line of a request, when it is there.
+pub(crate) async fn line(request_id: &str) -> Value {
+    let mut lines = log().1.subscribe();
+    let mark = format!("\"request_id\":\"{request_id}\"");
+    let of_request = |line: &&String| line.contains(&mark);
+    let seen = in_time(lines.wait_for(|lines| lines.iter().any(|line| of_request(&line)))).await;
+    let seen = seen.unwrap();
+    let found: Vec<_> = seen.iter().filter(of_request).collect();
+    assert_eq!(found.len(), 1, "one line per request");
+    serde_json::from_str::<Value>(found[0]).unwrap()
+}
+
+/// All that was logged.
+pub(crate) fn whole_log() -> String {
+    log().1.borrow().concat()
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut rest = self.0.lock().unwrap();
+        rest.extend_from_slice(bytes);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8(rest.drain(..=end).collect()).unwrap();
+            self.1.send_modify(|lines| lines.push(line));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
