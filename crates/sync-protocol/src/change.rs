@@ -148,6 +148,7 @@ pub(crate) fn read(json: &str, index: usize, schema_version: i64) -> Result<Chan
     let deleted_at = text(parts.deleted_at, "deletedAt", index)?;
     let space = read_space(&parts, data.as_ref(), &fields, index)?;
     let origin = text(parts.origin, "origin", index)?
+        .filter(|text| !text.is_empty())
         .and(parts.origin)
         .map(Value::from);
     let at = data.as_ref().map_or(FieldTime::NONE, data_time);

@@ -44,7 +44,6 @@ mod heavy {
                 "no change is passed over"
             );
         }
-        println!("wal {}", std::fs::metadata(folder.path().join("sync.db-wal")).unwrap().len());
         println!(
             "{PUSHES} pushes of {} records, {READERS} readers: 0 skipped, 0 twice",
             written.len()

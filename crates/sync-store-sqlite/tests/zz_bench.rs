@@ -57,16 +57,18 @@ async fn bench() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sync.db");
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, Rules::default()).unwrap());
+    if false {
     run(&store, "big", 8, 200, 60).await;
     run(&store, "one", 1, 1, 2000).await;
     run(&store, "small", 32, 1, 600).await;
     run(&store, "mid", 8, 20, 200).await;
+    }
     let mut d = Device::new(&store, "hyd", "phone");
     for n in 0..500 {
         let changes: Vec<_> = (0..200).map(|r| json!({"table":"tasks","id":format!("r{}", n*200 + r),"op":"insert","data":{"title":format!("a title of some length {n}"),"done":true,"order":n,"updatedAt":"2025-02-01T10:00:00.000Z"}})).collect();
         d.push(changes.into()).await;
     }
-    for _ in 0..2 {
+    for _ in 0..20 {
         let mut new = Device::new(&store, "hyd", "tab");
         let t = Instant::now();
         let mut rows = 0;
@@ -82,7 +84,7 @@ async fn bench() {
             rows as f64 / t.elapsed().as_secs_f64()
         );
         let t = Instant::now();
-        for _ in 0..5000 {
+        for _ in 0..50 {
             new.page("", 1000).await;
         }
         println!("empty pull p: {:?}", t.elapsed() / 5000);
@@ -91,7 +93,7 @@ async fn bench() {
         for _ in 0..8 {
             let mut new = new.clone();
             set.spawn(async move {
-                for _ in 0..5000 {
+                for _ in 0..50 {
                     new.page("", 1000).await;
                 }
             });

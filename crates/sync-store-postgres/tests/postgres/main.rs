@@ -1,4 +1,12 @@
 //! The store against a real PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod exchange;
+mod failure;
+mod heavy;
+mod migrations;
 mod support;
+mod waits;
+mod walls;
+mod wire;

@@ -17,6 +17,7 @@ pub(crate) const NOW: Millis = Millis(1_736_000_000_000);
 pub(crate) struct Database {
     server: String,
     name: String,
+    owner: Option<String>,
 }
 
 impl Database {
@@ -29,7 +30,25 @@ impl Database {
             .batch_execute(&format!("create database {name}"))
             .await
             .unwrap();
-        Self { server, name }
+        Self {
+            server,
+            name,
+            owner: None,
+        }
+    }
+
+    /// An empty one that belongs to a new user, who has no rights beyond it and signs in here; both are dropped with it.
+    pub(crate) async fn owned_by(owner: &str) -> Self {
+        let empty = Self::empty().await;
+        let name = &empty.name;
+        let sql = format!(
+            "create role {owner} login password 'owner'; alter database {name} owner to {owner}"
+        );
+        empty.raw().await.batch_execute(&sql).await.unwrap();
+        Self {
+            owner: Some(owner.to_owned()),
+            ..empty.into_parts()
+        }
     }
 
     /// One with the schema.

@@ -1,0 +1,107 @@
+//! How often a request waits for the database, and how much it reads there.
+
+use sync_store::{Role, Store};
+use sync_store_postgres::{Config, PostgresStore};
+
+use crate::support::{Database, grant, ids, insert, pull, push};
+use crate::wire::Wire;
+
+#[tokio::test]
+async fn a_push_waits_four_times_for_any_number_of_changes() {
+    let database = Database::migrated().await;
+    let wire = Wire::to(&database.url()).await;
+    let store = PostgresStore::connect(Config {
+        pool_size: 1,
+        ..Config::new(wire.url(&database.url()))
+    })
+    .await
+    .unwrap();
+    grant(&store, "home", &[("anna", Role::Writer), ("ben", Role::Writer)]).await;
+    grant(&store, "work", &[("anna", Role::Writer)]).await;
+    let mut counts = Vec::new();
+    for changes in [1, 2, 200] {
+        let insert = |id: usize| {
+            let space = ["home", "work", "_personal:x"][id % 3];
+            format!(
+                r#"{{"table":"tasks","id":"{changes}-{id}","op":"insert","eventId":"0194c0ff-ee00-7abc-8def-{:012x}",
+                "data":{{"spaceId":"{space}","title":"x"}}}}"#,
+                changes * 1000 + id
+            )
+        };
+        let all: Vec<String> = (0..changes).map(insert).collect();
+        let request = push("anna", "phone", "", &format!("[{}]", all.join(",")));
+        wire.waits();
+        let pushed = store.push(request.clone()).await.unwrap();
+        counts.push((pushed.appended, wire.waits()));
+        // Sent again it draws nothing.
+        let pushed = store.push(request).await.unwrap();
+        counts.push((pushed.appended, wire.waits()));
+    }
+    assert_eq!(
+        counts,
+        [(1, 4), (0, 3), (2, 4), (0, 3), (200, 4), (0, 3)]
+    );
+    wire.waits();
+    store.pull(pull("ben", "laptop", "")).await.unwrap();
+    assert_eq!(wire.waits(), 2);
+}
+
+#[tokio::test]
+async fn a_page_reads_no_more_rows_than_it_holds() {
+    let database = Database::migrated().await;
+    let raw = database.raw().await;
+    raw.batch_execute(
+        "insert into sync_changes (position, created_at, dead_since, id, schema_version, size, opens, to_everyone, undated,
+             scope, app_id, table_name, record_id, user_id, client_id, op, data, field_timestamps)
+         select number, now(), case when number % 10 > 0 then now() end, gen_random_uuid(), 1, 300, true, false, false,
+             'u:anna', 'app', 'tasks', number::text, 'anna', 'phone', 'insert', '{}', '{}'
+         from generate_series(1, 50000) as number;
+         analyze sync_changes",
+    )
+    .await
+    .unwrap();
+    raw.batch_execute("select pg_stat_reset()").await.unwrap();
+    let store = database.store().await;
+    let mut request = pull("anna", "laptop", "");
+    request.limit = 20;
+    let answer = store.pull(request.clone()).await.unwrap();
+    assert_eq!(ids(&answer).last().map(String::as_str), Some("200"));
+    request.table = Some(sync_protocol::TableName::new("tasks").unwrap());
+    assert_eq!(ids(&store.pull(request).await.unwrap()), ids(&answer));
+    // Connections report what they have read when they end.
+    drop(store);
+    let read = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)
+                from pg_stat_user_tables
+                where relname = 'sync_changes'";
+    let mut rows: i64 = 0;
+    for _ in 0..500 {
+        rows = raw.query_one(read, &[]).await.unwrap().get(0);
+        if rows > 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!((42..=60).contains(&rows), "{rows} rows were read");
+}
+
+#[tokio::test]
+async fn a_page_of_large_values_fetches_only_what_fits() {
+    let database = Database::migrated().await;
+    let store = database.store().await;
+    let large = "x".repeat(1_500_000);
+    for id in ["a", "b", "c"] {
+        let change = format!("[{}]", insert(id, &large));
+        store.push(push("anna", "phone", "", &change)).await.unwrap();
+    }
+    let mut since = String::new();
+    let mut pages = Vec::new();
+    loop {
+        let answer = store.pull(pull("anna", "laptop", &since)).await.unwrap();
+        pages.push(ids(&answer));
+        since = answer.synced_until;
+        if !answer.has_more {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec!["a", "b"], vec!["c"]]);
+}
