@@ -27,6 +27,7 @@ impl DevelopmentServer {
             .args(["dev", "--port", &port.to_string()])
             .current_dir(folder.path())
             .env_clear()
+            .env("SYNC_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
