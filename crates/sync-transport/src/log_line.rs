@@ -1,5 +1,5 @@
 //! The one line that a request leaves in the log, and its place in the metrics: written when the last byte of its answer
-//! is gone, or when the client is.
+//! has been handed to the connection, or when the client is gone.
 //!
 //! A line has no payload, no query, no token, and of the user only a digest.
 

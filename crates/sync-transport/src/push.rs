@@ -26,7 +26,7 @@ pub(crate) async fn push(
     let admitted = match admit(&service, &mut parts).await {
         Ok(admitted) => admitted,
         Err(refusal) => {
-            body::drain(packed).await;
+            body::drain(&parts.headers, packed).await;
             return Err(refusal);
         }
     };

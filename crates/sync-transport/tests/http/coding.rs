@@ -76,6 +76,35 @@ async fn packed_pushes_are_read() {
 }
 
 #[tokio::test]
+async fn a_body_may_be_packed_in_several_pieces() {
+    let server = Server::start().await;
+    let body = insert("tasks", "t", r#"{"a":1}"#);
+    let (first, second) = body.split_at(40);
+    for coding in ["gzip", "zstd"] {
+        let pieces = [
+            pack(coding, first.to_owned()).await,
+            pack(coding, second.to_owned()).await,
+        ];
+        assert_eq!(push(&server, coding, pieces.concat()).await.status(), 200);
+    }
+}
+
+/// The head of a zstd frame that wants a window of 2^`log` bytes (RFC 8878, 3.1.1), and one empty block.
+fn wide(log: u8) -> Vec<u8> {
+    vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3, 1, 0, 0]
+}
+
+#[tokio::test]
+async fn a_stream_does_not_say_how_much_memory_it_gets() {
+    let server = Server::start().await;
+    // 8 MiB are granted, and what is unpacked is no JSON; 16 MiB are not.
+    for (log, code) in [(23, "invalid_json"), (24, "body_broken")] {
+        let refused = refused(push(&server, "zstd", wide(log)).await).await;
+        assert_eq!(refused, (400, json!(code)));
+    }
+}
+
+#[tokio::test]
 async fn a_coding_that_is_not_understood_is_415() {
     let server = Server::start().await;
     for coding in ["br", "deflate", "gzip, gzip", "nonsense"] {
@@ -96,14 +125,15 @@ async fn what_cannot_be_unpacked_is_400() {
         let cut = whole[..whole.len() - 5].to_vec();
         let mut more = whole.clone();
         more.extend_from_slice(b"garbage behind it");
-        for (name, body) in [("cut", cut), ("more", more), ("json", b"{}".to_vec()), ("zeros", vec![0; 100])] {
-            let response = push(&server, coding, body).await;
-            eprintln!("{coding} {name} {}", response.status());
-            assert_eq!(
-                refused(response).await,
-                (400, json!("body_broken")),
-                "{coding}"
-            );
+        let bodies = [
+            ("cut", cut),
+            ("more", more),
+            ("json", b"{}".to_vec()),
+            ("zeros", vec![0; 100]),
+        ];
+        for (name, body) in bodies {
+            let refused = refused(push(&server, coding, body).await).await;
+            assert_eq!(refused, (400, json!("body_broken")), "{coding} {name}");
         }
         let empty = push(&server, coding, Vec::new()).await;
         assert_eq!(empty.status(), 400);

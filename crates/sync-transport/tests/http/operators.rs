@@ -28,6 +28,22 @@ async fn health_tells_that_the_process_lives() {
 }
 
 #[tokio::test]
+async fn asking_whether_it_is_ready_has_the_first_keys_fetched() {
+    let issuer = Server::made(Make {
+        development: true,
+        ..Make::default()
+    })
+    .await;
+    let server = Server::made(Make {
+        keys: false,
+        key_host: Some(format!("http://{}/.well-known/jwks.json", issuer.address)),
+        ..Make::default()
+    })
+    .await;
+    assert_eq!(server.get("/ready").await.status(), 200);
+}
+
+#[tokio::test]
 async fn the_two_gauges_of_old_are_still_there_line_by_line() {
     let server = Server::start().await;
     let metrics = server.get("/metrics").await;

@@ -41,6 +41,7 @@ pub(crate) struct Make {
     pub(crate) limits: Limits,
     pub(crate) origins: &'static str,
     pub(crate) keys: bool,
+    pub(crate) key_host: Option<String>,
     pub(crate) development: bool,
     pub(crate) metrics: Metrics,
 }
@@ -52,6 +53,7 @@ impl Default for Make {
             limits: Limits::default(),
             origins: "",
             keys: true,
+            key_host: None,
             development: false,
             metrics: Metrics::new(),
         }
@@ -87,6 +89,7 @@ impl Server {
         let trusted = if make.development { &own } else { &issuer };
         let settings = VerifierSettings {
             fixed_keys: make.keys.then(|| trusted.key_set()),
+            key_addresses: make.key_host.into_iter().collect(),
             ..VerifierSettings::default()
         };
         let service = Service {
