@@ -239,8 +239,12 @@ fn decide(
         drafts[place].to_everyone = true;
         told.insert(deleted_at().clone());
     }
-    if was_deleted && !known.is_deleted() {
-        told.extend(unknown_to(context, known));
+    if !known.is_deleted() {
+        told.extend(unknown_to(context, known, was_deleted));
+    }
+    if known.is_deleted() && !told.is_empty() {
+        // The client may have removed it for good, and would make a live stump of the rest.
+        told.insert(deleted_at().clone());
     }
     let fields: Vec<_> = told
         .into_iter()
@@ -251,14 +255,14 @@ fn decide(
     }
 }
 
-/// What a client that undeletes a record may lack of it: what others wrote, and all of it if there was a delete without
-/// a time, by which existing clients remove a record for good.
-fn unknown_to(context: &Context<'_>, record: &Record) -> Vec<FieldName> {
+/// What a client that writes into a live record may lack of it: what others wrote, if it undeletes the record; and all of
+/// it if there was a delete without a time, by which existing clients remove a record for good, own newer edits and all.
+fn unknown_to(context: &Context<'_>, record: &Record, undeletes: bool) -> Vec<FieldName> {
     let removed = record
         .claims
         .iter()
         .any(|claim| claim.claimed == Claimed::timeless_delete());
-    let lacks = |held: &Held| removed || held.version.client != *context.client;
+    let lacks = |held: &Held| removed || undeletes && held.version.client != *context.client;
     let fields = record.fields.iter().filter(|(_, held)| lacks(held));
     fields.map(|(name, _)| name.clone()).collect()
 }
@@ -319,45 +323,44 @@ fn append(
         },
         fields,
         opens,
-        to_everyone: draft.to_everyone || undeletes(known, &before[record]),
+        to_everyone: draft.to_everyone || comes_back(known, &before[record]),
         undated: draft.undated,
     });
 }
 
-fn undeletes(after: &Record, before: &Record) -> bool {
-    before.is_deleted() && !after.is_deleted()
+/// Whether a push undeletes a record. Taking back once more what was taken back already counts, too: the row of the
+/// first time, and what was put beside its fields, goes when the second replaces it.
+fn comes_back(after: &Record, before: &Record) -> bool {
+    let deletion = |record: &Record| {
+        record
+            .fields
+            .get(deleted_at())
+            .map(|held| held.version.clone())
+    };
+    let (before, after) = (deletion(before), deletion(after));
+    before.is_some() && before != after && after.is_some_and(|version| version.value.is_null())
 }
 
 /// Puts beside the fields of a row what a reader without the record needs: of a deleted record its `deletedAt`, of one
 /// that comes back all of it.
 fn copy_beside(plan: &mut Plan, before: &[Record], place: usize) {
-    let row = &plan.rows[place];
-    let (after, own) = (&plan.records[row.record], |name: &FieldName| {
-        row.fields.iter().any(|(own, ..)| own == name)
-    });
-    let copied: Vec<FieldName> = if row.origin != RowOrigin::Server
-        && undeletes(after, &before[row.record])
-        && own(deleted_at())
-    {
-        after
+    let row = &mut plan.rows[place];
+    let after = &plan.records[row.record];
+    let has_deletion = row.fields.iter().any(|(name, ..)| name == deleted_at());
+    if after.is_deleted() && !has_deletion && after.fields[deleted_at()].row < RowRef::New(place) {
+        row.fields.extend(winner(after, deleted_at().clone()));
+    }
+    if has_deletion && comes_back(after, &before[row.record]) {
+        let others = after
             .fields
             .keys()
-            .filter(|name| !own(name))
+            .filter(|name| row.fields.iter().all(|(own, ..)| own != *name));
+        let copies: Vec<_> = others
             .cloned()
-            .collect()
-    } else if after.is_deleted()
-        && !own(deleted_at())
-        && after.fields[deleted_at()].row < RowRef::New(place)
-    {
-        vec![deleted_at().clone()]
-    } else {
-        return;
-    };
-    let copies: Vec<_> = copied
-        .into_iter()
-        .filter_map(|field| winner(after, field))
-        .collect();
-    plan.rows[place].fields.extend(copies);
+            .filter_map(|field| winner(after, field))
+            .collect();
+        row.fields.extend(copies);
+    }
 }
 
 /// Sends the corrections for which the answer has no room through the log. What a new row says already is read there,

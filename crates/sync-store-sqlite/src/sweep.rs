@@ -38,5 +38,8 @@ fn strip(connection: &Connection, record: &DeletedRecord) -> Outcome<()> {
     for position in gone {
         log::bury(connection, app, &key.scope, *position, *since)?;
     }
+    for position in &left.rows {
+        log::keep_delete(connection, app, &key.scope, *position)?;
+    }
     records::write(connection, app, key, &left, None)
 }

@@ -53,8 +53,12 @@ impl Watcher {
         loop {
             let answer = device.page("", MAX_PAGE).await;
             for change in &answer.server_changes {
-                let push = change.id.as_str().rsplit_once('/').map(|(push, _)| push);
-                *self.seen.entry(push.unwrap().to_owned()).or_default() += 1;
+                let (push, _) = change
+                    .id
+                    .as_str()
+                    .rsplit_once('/')
+                    .expect("an id of a push");
+                *self.seen.entry(push.to_owned()).or_default() += 1;
             }
             if !answer.has_more {
                 break;

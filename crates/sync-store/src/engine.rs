@@ -166,12 +166,18 @@ impl Intake {
         }
     }
 
-    /// Where a change goes: where its space says, else where its author has that record, else to the personal scope.
-    fn target(&self, change: &Change, loaded: &Loaded) -> RecordKey {
+    /// Where a change goes: where its space says, else where its author has that record (by this very push, too), else
+    /// to the personal scope.
+    fn target(
+        &self,
+        change: &Change,
+        loaded: &Loaded,
+        earlier: &HashMap<RecordKey, usize>,
+    ) -> RecordKey {
         let mut candidates = self.candidates(change);
         let place = candidates
             .iter()
-            .position(|key| loaded.records.contains_key(key))
+            .position(|key| loaded.records.contains_key(key) || earlier.contains_key(key))
             .unwrap_or(0);
         candidates.swap_remove(place)
     }
@@ -191,7 +197,7 @@ impl Intake {
         let mut places: HashMap<RecordKey, usize> = HashMap::new();
         let mut targets = Vec::with_capacity(self.push.changes.len());
         for change in &self.push.changes {
-            let key = self.target(change, loaded);
+            let key = self.target(change, loaded, &places);
             if !self.written.contains(&key.scope) {
                 return Ok(Err(ScopeMissing(key.scope)));
             }

@@ -1,11 +1,15 @@
 //! A change as the log keeps it: change to row and back.
 
+use sync_merge::deleted_at;
 use sync_protocol::{
     AppId, ClientId, EventId, FieldName, FieldTime, Members, Millis, Op, RecordId, SpaceId,
     TableName, UserId, Value,
 };
 
 use crate::{Position, Scope, StoreError};
+
+/// A field as a row has it: its name, its value and its time.
+pub type Field = (FieldName, Value, FieldTime);
 
 /// One row of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub struct Entry {
     /// What is done.
     pub op: Op,
     /// The fields that it won when it was appended (and copies beside them), with their times.
-    pub fields: Vec<(FieldName, Value, FieldTime)>,
+    pub fields: Vec<Field>,
     /// The verified user that wrote it.
     pub user: UserId,
     /// The client that wrote it.
@@ -52,25 +56,13 @@ impl Entry {
     /// The values as one JSON object: the column `data`.
     #[must_use]
     pub fn data(&self) -> String {
-        to_json(
-            &self
-                .fields
-                .iter()
-                .map(|(name, value, _)| (name, value))
-                .collect::<Members<_, _>>(),
-        )
+        data_of(&self.fields)
     }
 
     /// The times as one JSON object: the column `field_timestamps`.
     #[must_use]
     pub fn field_timestamps(&self) -> String {
-        to_json(
-            &self
-                .fields
-                .iter()
-                .map(|(name, _, at)| (name, at.to_string()))
-                .collect::<Members<_, _>>(),
-        )
+        field_timestamps_of(&self.fields)
     }
 
     /// About how many bytes it takes in an answer.
@@ -81,7 +73,8 @@ impl Entry {
             .iter()
             .map(|(name, value, _)| name.as_str().len() + value.as_str().len() + 100)
             .sum();
-        fields + 300
+        // Where no insert precedes, the values may go out twice: with their times, and beside them.
+        fields * if self.opens { 2 } else { 1 } + 300
     }
 }
 
@@ -90,10 +83,7 @@ impl Entry {
 /// # Errors
 ///
 /// [`StoreError::Fault`] if the columns are not what [`Entry`] writes.
-pub fn read_fields(
-    data: &str,
-    field_timestamps: &str,
-) -> Result<Vec<(FieldName, Value, FieldTime)>, StoreError> {
+pub fn read_fields(data: &str, field_timestamps: &str) -> Result<Vec<Field>, StoreError> {
     let values: Members<FieldName, Value> =
         serde_json::from_str(data).map_err(|error| unreadable("data", &error))?;
     let times: Members<FieldName, String> = serde_json::from_str(field_timestamps)
@@ -105,6 +95,35 @@ pub fn read_fields(
     Ok(fields
         .map(|((name, value), (_, time))| (name, value, FieldTime::parse(&time)))
         .collect())
+}
+
+/// The columns `data` and `field_timestamps` of a row of which only the delete is kept, after the history window.
+///
+/// # Errors
+///
+/// [`StoreError::Fault`] if the columns are not what [`Entry`] writes.
+pub fn tombstone(data: &str, field_timestamps: &str) -> Result<(String, String), StoreError> {
+    let mut fields = read_fields(data, field_timestamps)?;
+    fields.retain(|(name, ..)| name == deleted_at());
+    Ok((data_of(&fields), field_timestamps_of(&fields)))
+}
+
+fn data_of(fields: &[Field]) -> String {
+    to_json(
+        &fields
+            .iter()
+            .map(|(name, value, _)| (name, value))
+            .collect::<Members<_, _>>(),
+    )
+}
+
+fn field_timestamps_of(fields: &[Field]) -> String {
+    to_json(
+        &fields
+            .iter()
+            .map(|(name, _, at)| (name, at.to_string()))
+            .collect::<Members<_, _>>(),
+    )
 }
 
 fn unreadable(column: &str, error: &serde_json::Error) -> StoreError {

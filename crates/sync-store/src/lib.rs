@@ -17,7 +17,7 @@ mod store;
 
 pub use cursor::{Cursor, Position};
 pub use engine::{Decision, Intake, Loaded, RecordKey, ScopeMissing, Writes};
-pub use entry::{Entry, read_fields};
+pub use entry::{Entry, Field, read_fields, tombstone};
 pub use memory::MemoryStore;
 pub use outgoing::server_changes;
 pub use request::{

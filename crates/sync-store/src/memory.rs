@@ -134,7 +134,7 @@ impl Inner {
         };
         let delta = self.delta(&push.app, &decision.window(Position(i64::MAX)).scopes);
         let base = self.draw(decision.positions(), push.now);
-        self.write(&decision, decision.writes(base));
+        self.write(&decision, decision.writes(base))?;
         let page = self.page(&decision.window(delta.horizon));
         Ok(decision.answer(&page, delta, base))
     }
@@ -178,17 +178,22 @@ impl Inner {
     }
 
     fn draw(&mut self, count: usize, now: Millis) -> Position {
+        if count == 0 {
+            return Position(self.clock);
+        }
         let base = (self.clock + 1).max(now.0.saturating_mul(1_000_000));
         self.clock = base + i64::try_from(count).unwrap_or(0) - 1;
         Position(base)
     }
 
-    fn write(&mut self, decision: &Decision, writes: Writes) {
+    fn write(&mut self, decision: &Decision, writes: Writes) -> Result<(), StoreError> {
         let Push {
             caller, app, now, ..
         } = decision.push();
         for entry in writes.entries {
-            self.events.insert((entry.user.clone(), entry.event_id));
+            if !self.events.insert((entry.user.clone(), entry.event_id)) {
+                return Err(StoreError::fault("an event id occurs twice"));
+            }
             self.log.insert(
                 entry.position,
                 Row {
@@ -222,6 +227,7 @@ impl Inner {
                 self.parked.push(kept);
             }
         }
+        Ok(())
     }
 
     fn delta(&self, app: &AppId, scopes: &[Scope]) -> Delta {
@@ -311,6 +317,13 @@ impl Inner {
         {
             if let Some(row) = self.log.get_mut(&Position(*position)) {
                 row.dead_since = kept.deleted_since;
+            }
+        }
+        for position in &left.rows {
+            if let Some(row) = self.log.get_mut(&Position(*position)) {
+                row.entry
+                    .fields
+                    .retain(|(name, ..)| name == sync_merge::deleted_at());
             }
         }
         *kept = Kept {

@@ -54,11 +54,13 @@ fn server_change(entry: &Entry, fields: &[&Field], now: Millis, rules: Rules) ->
         author: entry.scope.space().map(|_| entry.user.clone()),
     };
     match entry.op {
-        Op::Delete => change.deleted_at = delete_time(entry, fields),
+        Op::Delete if goes_out_as_delete(entry, fields) => {
+            change.deleted_at = delete_time(entry, fields);
+        }
         Op::Insert if goes_out_as_insert(entry, fields, now, rules) => {
             change.data = Some(values(fields))
         }
-        Op::Insert | Op::Update => {
+        Op::Insert | Op::Update | Op::Delete => {
             change.op = Op::Update;
             let timed = fields
                 .iter()
@@ -68,6 +70,13 @@ fn server_change(entry: &Entry, fields: &[&Field], now: Millis, rules: Rules) ->
         }
     }
     change
+}
+
+/// Whether existing clients, which take the time of a delete for both the value and the time of its field, come to the
+/// right ones.
+fn goes_out_as_delete(entry: &Entry, fields: &[&Field]) -> bool {
+    let exact = |(_, value, at): &&Field| value.text().as_deref() == Some(at.to_string().as_str());
+    entry.undated || fields.iter().all(exact)
 }
 
 fn delete_time(entry: &Entry, fields: &[&Field]) -> Option<String> {

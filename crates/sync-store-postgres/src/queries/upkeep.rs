@@ -83,7 +83,7 @@ from (
         from sync_changes
         where dead_since is not null
         limit $1::bigint
-    ) as some
+    ) as dead_rows
 ) as counted";
 
 /// Whether the database takes writes.

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod contract;
 mod exchange;
 mod failure;
+
 mod heavy;
 mod migrations;
 mod support;

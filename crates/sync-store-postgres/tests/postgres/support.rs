@@ -39,16 +39,14 @@ impl Database {
 
     /// An empty one that belongs to a new user, who has no rights beyond it and signs in here; both are dropped with it.
     pub(crate) async fn owned_by(owner: &str) -> Self {
-        let empty = Self::empty().await;
-        let name = &empty.name;
+        let mut database = Self::empty().await;
+        let name = &database.name;
         let sql = format!(
             "create role {owner} login password 'owner'; alter database {name} owner to {owner}"
         );
-        empty.raw().await.batch_execute(&sql).await.unwrap();
-        Self {
-            owner: Some(owner.to_owned()),
-            ..empty.into_parts()
-        }
+        database.raw().await.batch_execute(&sql).await.unwrap();
+        database.owner = Some(owner.to_owned());
+        database
     }
 
     /// One with the schema.
@@ -58,10 +56,14 @@ impl Database {
         database
     }
 
-    /// Its URL, as a superuser.
+    /// Its URL, as its owner: a superuser, unless it has one of its own.
     pub(crate) fn url(&self) -> String {
         let (base, _) = self.server.rsplit_once('/').unwrap();
-        format!("{base}/{}", self.name)
+        let (_, server) = base.rsplit_once('@').unwrap();
+        match &self.owner {
+            None => format!("{base}/{}", self.name),
+            Some(owner) => format!("postgresql://{owner}:owner@{server}/{}", self.name),
+        }
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -72,7 +74,7 @@ impl Database {
         Arc::new(PostgresStore::connect(self.config()).await.unwrap())
     }
 
-    /// A connection past the store, as a superuser.
+    /// A connection past the store, as its owner.
     pub(crate) async fn raw(&self) -> Client {
         connect(&self.url()).await
     }
@@ -81,14 +83,20 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());
+        let owner = self.owner.take();
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let sql = format!("drop database if exists {name} with (force)");
-                connect(&server).await.batch_execute(&sql).await.unwrap();
+                let admin = connect(&server).await;
+                let sql = format!("drop database {name} with (force)");
+                admin.batch_execute(&sql).await.unwrap();
+                if let Some(owner) = owner {
+                    let sql = format!("drop role {owner}");
+                    admin.batch_execute(&sql).await.unwrap();
+                }
             });
         });
         dropping.join().unwrap();

@@ -16,7 +16,12 @@ async fn a_push_waits_four_times_for_any_number_of_changes() {
     })
     .await
     .unwrap();
-    grant(&store, "home", &[("anna", Role::Writer), ("ben", Role::Writer)]).await;
+    grant(
+        &store,
+        "home",
+        &[("anna", Role::Writer), ("ben", Role::Writer)],
+    )
+    .await;
     grant(&store, "work", &[("anna", Role::Writer)]).await;
     let mut counts = Vec::new();
     for changes in [1, 2, 200] {
@@ -37,10 +42,7 @@ async fn a_push_waits_four_times_for_any_number_of_changes() {
         let pushed = store.push(request).await.unwrap();
         counts.push((pushed.appended, wire.waits()));
     }
-    assert_eq!(
-        counts,
-        [(1, 4), (0, 3), (2, 4), (0, 3), (200, 4), (0, 3)]
-    );
+    assert_eq!(counts, [(1, 4), (0, 3), (2, 4), (0, 3), (200, 4), (0, 3)]);
     wire.waits();
     store.pull(pull("ben", "laptop", "")).await.unwrap();
     assert_eq!(wire.waits(), 2);
@@ -91,7 +93,10 @@ async fn a_page_of_large_values_fetches_only_what_fits() {
     let large = "x".repeat(1_500_000);
     for id in ["a", "b", "c"] {
         let change = format!("[{}]", insert(id, &large));
-        store.push(push("anna", "phone", "", &change)).await.unwrap();
+        store
+            .push(push("anna", "phone", "", &change))
+            .await
+            .unwrap();
     }
     let mut since = String::new();
     let mut pages = Vec::new();

@@ -10,12 +10,21 @@ use crate::support::{Database, grant, ids, insert, pull, push, random, user};
 async fn inhabited() -> Database {
     let database = Database::migrated().await;
     let store = database.store().await;
-    grant(&*store, "home", &[("anna", Role::Writer), ("ben", Role::Writer)]).await;
+    grant(
+        &*store,
+        "home",
+        &[("anna", Role::Writer), ("ben", Role::Writer)],
+    )
+    .await;
     let parked = r#"[{"table":"tasks","id":"a\u0001","op":"insert","data":{}}]"#;
     for (name, changes) in [
         ("anna", format!("[{}]", insert("annas", "x"))),
         ("ben", format!("[{}]", insert("bens", "x"))),
-        ("ben", r#"[{"table":"tasks","id":"shared","op":"insert","data":{"spaceId":"home"}}]"#.to_owned()),
+        (
+            "ben",
+            r#"[{"table":"tasks","id":"shared","op":"insert","data":{"spaceId":"home"}}]"#
+                .to_owned(),
+        ),
         ("ben", parked.to_owned()),
     ] {
         store.push(push(name, "phone", "", &changes)).await.unwrap();
@@ -25,7 +34,10 @@ async fn inhabited() -> Database {
 
 /// A transaction in the runtime role with these settings, past the store.
 async fn enter(client: &Client, settings: &[(&str, &str)]) {
-    client.batch_execute("begin; set local role sync_app").await.unwrap();
+    client
+        .batch_execute("begin; set local role sync_app")
+        .await
+        .unwrap();
     for (name, value) in settings {
         client
             .execute("select set_config($1, $2, true)", &[name, value])
@@ -51,12 +63,26 @@ async fn a_transaction_sees_what_its_settings_give_and_nothing_else() {
     let database = inhabited().await;
     let raw = database.raw().await;
     enter(&raw, &[("sync.user", "anna"), ("sync.scopes", "{u:anna}")]).await;
-    assert_eq!(texts(&raw, EVERYTHING).await, ["annas", "grant anna", "record annas"]);
-    raw.batch_execute("rollback").await.unwrap();
-    enter(&raw, &[("sync.user", "ben"), ("sync.scopes", "{u:ben,s:home}")]).await;
     assert_eq!(
         texts(&raw, EVERYTHING).await,
-        ["bens", "grant ben", "parked ben", "record bens", "record shared", "shared"]
+        ["annas", "grant anna", "record annas"]
+    );
+    raw.batch_execute("rollback").await.unwrap();
+    enter(
+        &raw,
+        &[("sync.user", "ben"), ("sync.scopes", "{u:ben,s:home}")],
+    )
+    .await;
+    assert_eq!(
+        texts(&raw, EVERYTHING).await,
+        [
+            "bens",
+            "grant ben",
+            "parked ben",
+            "record bens",
+            "record shared",
+            "shared"
+        ]
     );
 }
 
@@ -72,11 +98,17 @@ async fn settings_that_are_missing_empty_or_over_match_nothing() {
     ];
     for settings in nothing {
         enter(&raw, settings).await;
-        assert_eq!(texts(&raw, EVERYTHING).await, Vec::<String>::new(), "{settings:?}");
+        assert_eq!(
+            texts(&raw, EVERYTHING).await,
+            Vec::<String>::new(),
+            "{settings:?}"
+        );
         raw.batch_execute("commit").await.unwrap();
     }
     enter(&raw, &[("sync.user", "anna"), ("sync.scopes", "{u:anna}")]).await;
-    raw.batch_execute("commit; set role sync_app").await.unwrap();
+    raw.batch_execute("commit; set role sync_app")
+        .await
+        .unwrap();
     assert_eq!(texts(&raw, EVERYTHING).await, Vec::<String>::new());
 }
 
@@ -109,7 +141,11 @@ async fn nothing_is_written_into_a_scope_that_the_settings_do_not_give() {
     for sql in refused {
         enter(&raw, &settings).await;
         let error = raw.batch_execute(sql).await.expect_err(sql);
-        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{sql}");
+        assert_eq!(
+            error.code(),
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+            "{sql}"
+        );
         raw.batch_execute("rollback").await.unwrap();
     }
     enter(&raw, &settings).await;
@@ -126,9 +162,25 @@ async fn nothing_is_written_into_a_scope_that_the_settings_do_not_give() {
 async fn a_connection_goes_back_to_the_pool_clean() {
     let database = inhabited().await;
     let store = database.store().await;
-    store.push(push("anna", "phone", "", &format!("[{}]", insert("more", "x")))).await.unwrap();
+    store
+        .push(push(
+            "anna",
+            "phone",
+            "",
+            &format!("[{}]", insert("more", "x")),
+        ))
+        .await
+        .unwrap();
     store.pull(pull("ben", "laptop", "")).await.unwrap();
-    store.set_grant(user("anna"), crate::support::space("home"), None, crate::support::NOW).await.unwrap();
+    store
+        .set_grant(
+            user("anna"),
+            crate::support::space("home"),
+            None,
+            crate::support::NOW,
+        )
+        .await
+        .unwrap();
     let raw = database.raw().await;
     let left = texts(
         &raw,
@@ -149,30 +201,53 @@ async fn a_connection_goes_back_to_the_pool_clean() {
 
 #[tokio::test]
 async fn a_server_that_owns_the_tables_and_is_no_superuser_works_and_is_held_by_the_wall() {
-    let admin = Database::empty().await;
     // The roles are there, as an operator would have made them.
-    let raw = admin.raw().await;
-    sync_store_postgres::migrate(&Database::empty().await.config()).await.ok();
+    let other = Database::migrated().await;
+    let admin = other.raw().await;
     let owner = format!("sync_owner_{:016x}", random());
     let database = Database::owned_by(&owner).await;
-    raw.batch_execute(&format!("grant sync_app, sync_maintenance to {owner}")).await.unwrap();
-    let applied = sync_store_postgres::migrate(&database.config()).await.unwrap();
+    let membership = format!("sync_app, sync_maintenance to {owner}");
+    admin
+        .batch_execute(&format!("grant {membership}"))
+        .await
+        .unwrap();
+    let applied = sync_store_postgres::migrate(&database.config())
+        .await
+        .unwrap();
     assert_eq!(applied, ["0001_roles", "0002_log", "0003_walls"]);
     let store = database.store().await;
     grant(&*store, "home", &[("anna", Role::Writer)]).await;
-    let change = format!(r#"[{},{{"table":"tasks","id":"t2","op":"insert","data":{{"spaceId":"home"}}}}]"#, insert("t1", "x"));
-    store.push(push("anna", "phone", "", &change)).await.unwrap();
-    let answer = store.pull(pull("anna", "laptop", "2200-01-01T00:00:00Z")).await.unwrap();
+    let change = format!(
+        r#"[{},{{"table":"tasks","id":"t2","op":"insert","data":{{"spaceId":"home"}}}}]"#,
+        insert("t1", "x")
+    );
+    store
+        .push(push("anna", "phone", "", &change))
+        .await
+        .unwrap();
+    let answer = store
+        .pull(pull("anna", "laptop", "2200-01-01T00:00:00Z"))
+        .await
+        .unwrap();
     assert_eq!(ids(&answer), Vec::<String>::new());
     let answer = store.pull(pull("anna", "laptop", "")).await.unwrap();
     assert_eq!(ids(&answer), ["t1", "t2"]);
     store.sweep(crate::support::NOW).await.unwrap();
     store.stats().await.unwrap();
-    let report = sync_store_postgres::check(&database.config()).await.unwrap();
-    let faults: Vec<_> = report.iter().filter(|line| line.starts_with("fault") && !line.contains("fsync")).collect();
+    let report = sync_store_postgres::check(&database.config())
+        .await
+        .unwrap();
+    let faults: Vec<_> = report
+        .iter()
+        .filter(|line| line.starts_with("fault") && !line.contains("fsync"))
+        .collect();
     assert_eq!(faults, Vec::<&String>::new());
     // The owner has the rights of its roles by membership. Without them it sees nothing of its own tables.
-    raw.batch_execute(&format!("revoke sync_app, sync_maintenance from {owner}")).await.unwrap();
+    let membership = membership.replace(" to ", " from ");
+    admin
+        .batch_execute(&format!("revoke {membership}"))
+        .await
+        .unwrap();
     let as_owner = database.raw().await;
     assert_eq!(texts(&as_owner, EVERYTHING).await, Vec::<String>::new());
 }

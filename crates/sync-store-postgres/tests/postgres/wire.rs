@@ -50,7 +50,12 @@ async fn serve(listener: TcpListener, server: String, waits: Arc<AtomicUsize>) {
         let is_waiting = Arc::new(AtomicBool::new(false));
         let ((from_client, to_client), (from_database, to_database)) =
             (client.into_split(), database.into_split());
-        tokio::spawn(ask(from_client, to_database, is_waiting.clone(), waits.clone()));
+        tokio::spawn(ask(
+            from_client,
+            to_database,
+            is_waiting.clone(),
+            waits.clone(),
+        ));
         tokio::spawn(answer(from_database, to_client, is_waiting));
     }
 }

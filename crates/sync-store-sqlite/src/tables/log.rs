@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_protocol::{AppId, EventId, Millis, UserId};
-use sync_store::{Cursor, Delta, Entry, Loaded, Position, Scope};
+use sync_store::{Cursor, Delta, Entry, Loaded, Position, Scope, tombstone};
 
 use super::queries;
 use crate::failure::{Failure, Outcome};
@@ -110,6 +110,30 @@ pub(crate) fn bury(
         app.as_str(),
         position,
         since.0,
+    ))?;
+    Ok(())
+}
+
+/// Keeps of a row of this scope only that it is a delete.
+pub(crate) fn keep_delete(
+    connection: &Connection,
+    app: &AppId,
+    scope: &Scope,
+    position: i64,
+) -> Outcome<()> {
+    let scope = scope.key();
+    let mut statement = connection.prepare_cached(queries::FIELDS)?;
+    let (data, times): (String, String) = statement
+        .query_row((&scope, app.as_str(), position), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let (data, times) = tombstone(&data, &times)?;
+    connection.prepare_cached(queries::KEEP_DELETE)?.execute((
+        &scope,
+        app.as_str(),
+        position,
+        data,
+        times,
     ))?;
     Ok(())
 }

@@ -1,23 +1,20 @@
 //! Every query, in full. Those on `sync_changes` and `sync_records` name their scope first; the ones that cannot are
-//! listed in [`ACROSS_SCOPES`], with the reason.
+//! listed in `ACROSS_SCOPES`, with the reason.
 
-/// The names of the queries that look across scopes.
+/// The names of the queries on the log or the records that do not name their scope first.
 #[cfg(test)]
-const ACROSS_SCOPES: [&str; 10] = [
+const ACROSS_SCOPES: [&str; 7] = [
     // One row that no reader sees: the greatest position, for a cursor from nowhere.
     "greatest",
     // Keyed by the user.
     "event_is_taken",
-    // The server's own housekeeping.
+    // Written with the scope among the values.
     "append",
     "write_record",
+    // The server's own housekeeping.
     "count_dead",
     "remove_dead",
     "deleted_records",
-    // No rows of theirs at all.
-    "draw",
-    "clock",
-    "keep_aside",
 ];
 
 pub(super) const HORIZON: &str = "
@@ -116,6 +113,15 @@ pub(super) const BURY: &str = "
 -- bury
 UPDATE sync_changes
 SET dead_since = ?4
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position = ?3
+";
+
+pub(super) const KEEP_DELETE: &str = "
+-- keep_delete
+UPDATE sync_changes
+SET data = ?4, field_timestamps = ?5
 WHERE scope = ?1
   AND app_id = ?2
   AND position = ?3

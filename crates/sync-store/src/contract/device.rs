@@ -22,7 +22,7 @@ pub struct Device {
     pub since: String,
     /// The server's time at its next request.
     pub now: Millis,
-    seed: u128,
+    requests: u64,
 }
 
 impl Device {
@@ -33,7 +33,6 @@ impl Device {
             user: user_id(user),
             client: ClientId::new(client).expect("an identifier"),
         };
-        let seed = u128::from(sync_merge::digest(format!("{user}/{client}").as_bytes()));
         let app = AppId::new("todo").expect("an identifier");
         Self {
             store: store.clone(),
@@ -41,7 +40,7 @@ impl Device {
             app,
             since: String::new(),
             now: START,
-            seed,
+            requests: 0,
         }
     }
 
@@ -79,7 +78,7 @@ impl Device {
     pub fn read(&mut self, changes: &str) -> Push {
         let body = format!(r#"{{"since":{},"changes":{changes}}}"#, json!(self.since));
         let changeset = Changeset::parse(body.as_bytes()).expect("a clause pushes changesets");
-        self.seed += 1;
+        self.requests += 1;
         Push {
             caller: self.caller.clone(),
             app: self.app.clone(),
@@ -87,8 +86,14 @@ impl Device {
             changes: changeset.changes,
             parked: changeset.parked,
             now: self.now,
-            ids: EventIds::new(self.now, self.seed << 32),
+            ids: EventIds::new(self.now, self.seed()),
         }
+    }
+
+    /// The same for the same request, whatever store it goes to.
+    fn seed(&self) -> u128 {
+        let who = format!("{:?}/{}/{}", self.caller, self.app, self.requests);
+        u128::from(sync_merge::digest(who.as_bytes()))
     }
 
     /// Reads one page of a table (of all tables if it has no name), and keeps the cursor.

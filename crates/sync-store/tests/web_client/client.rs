@@ -79,7 +79,10 @@ impl WebClient {
     }
 
     pub(crate) fn cursor(&self, table: &str) -> String {
-        self.cursors.get(table).map_or(BEGINNING, String::as_str).to_owned()
+        self.cursors
+            .get(table)
+            .map_or(BEGINNING, String::as_str)
+            .to_owned()
     }
 
     /// The body of the next push, and which pending changes are in it. It pushes only if there are any.
@@ -91,8 +94,12 @@ impl WebClient {
         let since = oldest.map_or_else(|| now.to_owned(), |oldest| oldest.min(now.to_owned()));
         let batch = &self.pending[..self.batch.min(self.pending.len())];
         let changes: Vec<&Json> = batch.iter().map(|pending| &pending.change).collect();
-        let body = json!({"clientId": self.id, "since": since, "schemaVersion": 1, "changes": changes});
-        Some((body.to_string(), batch.iter().map(|pending| pending.number).collect()))
+        let body =
+            json!({"clientId": self.id, "since": since, "schemaVersion": 1, "changes": changes});
+        Some((
+            body.to_string(),
+            batch.iter().map(|pending| pending.number).collect(),
+        ))
     }
 
     /// Takes the answer of a push: what the server changed, then the cursor for all tables, whatever `hasMore` says, then
@@ -105,7 +112,8 @@ impl WebClient {
         for table in self.tables.clone() {
             self.cursors.insert(table, cursor_of(&answer));
         }
-        self.pending.retain(|pending| !sent.contains(&pending.number));
+        self.pending
+            .retain(|pending| !sent.contains(&pending.number));
     }
 
     /// Takes a page of a pull: the cursor behind it, and whether to ask for another. `None` if the answer failed.
@@ -116,13 +124,19 @@ impl WebClient {
     }
 
     fn apply_all(&mut self, answer: &Json, now: &str) -> bool {
-        let changes = answer["serverChanges"].as_array().expect("a list of changes");
+        let changes = answer["serverChanges"]
+            .as_array()
+            .expect("a list of changes");
         for change in changes {
             if let Some(fault) = fault(change) {
                 self.dropped.push(format!("{fault}: {change}"));
                 continue;
             }
-            if !self.tables.iter().any(|table| change["table"] == table.as_str()) {
+            if !self
+                .tables
+                .iter()
+                .any(|table| change["table"] == table.as_str())
+            {
                 self.dropped.push(format!("unknown table: {change}"));
                 return false;
             }
@@ -160,7 +174,10 @@ impl WebClient {
             self.records.remove(key);
             return;
         };
-        if record.get("deletedAt").is_none_or(|held| time >= held.at.as_str()) {
+        if record
+            .get("deletedAt")
+            .is_none_or(|held| time >= held.at.as_str())
+        {
             let held = Held {
                 value: json!(time),
                 at: time.to_owned(),
@@ -199,11 +216,19 @@ impl WebClient {
     // Edits by the person in front of it.
 
     pub(crate) fn is_live(&self, key: &(String, String)) -> bool {
-        self.records.get(key).is_some_and(|record| !is_deleted(record))
+        self.records
+            .get(key)
+            .is_some_and(|record| !is_deleted(record))
     }
 
     /// Makes a record. Where `data` has no time, the own now counts here.
-    pub(crate) fn insert(&mut self, key: &(String, String), mut data: Map<String, Json>, now: &str, number: u64) {
+    pub(crate) fn insert(
+        &mut self,
+        key: &(String, String),
+        mut data: Map<String, Json>,
+        now: &str,
+        number: u64,
+    ) {
         data.insert("id".to_owned(), json!(key.1));
         let (at, source) = match time_of(&data) {
             Some(time) => (time, Source::Edit),
@@ -218,32 +243,60 @@ impl WebClient {
             (name.clone(), held)
         });
         self.records.insert(key.clone(), record.collect());
-        self.wait(json!({"table": key.0, "id": key.1, "op": "insert", "data": data}), number);
+        self.wait(
+            json!({"table": key.0, "id": key.1, "op": "insert", "data": data}),
+            number,
+        );
     }
 
     /// Writes fields of a record that is there, at the own now.
-    pub(crate) fn update(&mut self, key: &(String, String), fields: &[(&str, Json)], now: &str, number: u64) {
+    pub(crate) fn update(
+        &mut self,
+        key: &(String, String),
+        fields: &[(&str, Json)],
+        now: &str,
+        number: u64,
+    ) {
         self.edit(key, "update", fields, now, number);
     }
 
     /// Writes `deletedAt` and fields beside it.
-    pub(crate) fn soft_delete(&mut self, key: &(String, String), fields: &[(&str, Json)], now: &str, number: u64) {
+    pub(crate) fn soft_delete(
+        &mut self,
+        key: &(String, String),
+        fields: &[(&str, Json)],
+        now: &str,
+        number: u64,
+    ) {
         self.edit(key, "delete", fields, now, number);
     }
 
     /// Deletes with the time at the top of the change and no fields.
     pub(crate) fn delete(&mut self, key: &(String, String), now: &str, number: u64) {
         self.write(key, "deletedAt", json!(now), now);
-        self.wait(json!({"table": key.0, "id": key.1, "op": "delete", "deletedAt": now}), number);
+        self.wait(
+            json!({"table": key.0, "id": key.1, "op": "delete", "deletedAt": now}),
+            number,
+        );
     }
 
-    fn edit(&mut self, key: &(String, String), op: &str, fields: &[(&str, Json)], now: &str, number: u64) {
+    fn edit(
+        &mut self,
+        key: &(String, String),
+        op: &str,
+        fields: &[(&str, Json)],
+        now: &str,
+        number: u64,
+    ) {
         let mut written = Map::new();
         for (name, value) in fields {
             self.write(key, name, value.clone(), now);
             written.insert((*name).to_owned(), json!({"value": value, "at": now}));
         }
-        self.wait(json!({"table": key.0, "id": key.1, "op": op, "fields": written}), number);
+        self.wait(
+            json!({"table": key.0, "id": key.1, "op": op, "fields": written}),
+            number,
+        );
     }
 
     fn write(&mut self, key: &(String, String), name: &str, value: Json, now: &str) {
@@ -252,7 +305,10 @@ impl WebClient {
             at: now.to_owned(),
             source: Source::Edit,
         };
-        let record = self.records.get_mut(key).expect("only what is there is edited");
+        let record = self
+            .records
+            .get_mut(key)
+            .expect("only what is there is edited");
         record.insert(name.to_owned(), held);
     }
 
@@ -262,7 +318,9 @@ impl WebClient {
 }
 
 pub(crate) fn is_deleted(record: &Record) -> bool {
-    record.get("deletedAt").is_some_and(|held| !held.value.is_null())
+    record
+        .get("deletedAt")
+        .is_some_and(|held| !held.value.is_null())
 }
 
 /// The time of an insert as a whole.
@@ -281,9 +339,14 @@ fn cursor_of(answer: &Json) -> String {
 pub(crate) fn fault(change: &Json) -> Option<&'static str> {
     let is_name = |name: &str| change[name].as_str().is_some_and(|text| !text.is_empty());
     let absent_or = |name: &str, check: fn(&Json) -> bool| change.get(name).is_none_or(check);
-    let is_field = |field: &Json| field.is_object() && field.get("value").is_some() && field["at"].is_string();
+    let is_field =
+        |field: &Json| field.is_object() && field.get("value").is_some() && field["at"].is_string();
     let fields = change.get("fields");
-    let good_fields = fields.is_none_or(|fields| fields.as_object().is_some_and(|fields| fields.values().all(is_field)));
+    let good_fields = fields.is_none_or(|fields| {
+        fields
+            .as_object()
+            .is_some_and(|fields| fields.values().all(is_field))
+    });
     let checks = [
         (is_name("table") && is_name("id"), "table or id is no text"),
         (
@@ -293,10 +356,19 @@ pub(crate) fn fault(change: &Json) -> Option<&'static str> {
         (good_fields, "fields are no map of fields"),
         (absent_or("data", Json::is_object), "data is no object"),
         (absent_or("actor", Json::is_object), "actor is no object"),
-        (absent_or("deletedAt", Json::is_string), "deletedAt is no text"),
+        (
+            absent_or("deletedAt", Json::is_string),
+            "deletedAt is no text",
+        ),
         (absent_or("origin", Json::is_string), "origin is no text"),
         (absent_or("eventId", Json::is_string), "eventId is no text"),
-        (absent_or("schemaVersion", Json::is_number), "schemaVersion is no number"),
+        (
+            absent_or("schemaVersion", Json::is_number),
+            "schemaVersion is no number",
+        ),
     ];
-    checks.into_iter().find(|(good, _)| !good).map(|(_, fault)| fault)
+    checks
+        .into_iter()
+        .find(|(good, _)| !good)
+        .map(|(_, fault)| fault)
 }

@@ -12,5 +12,5 @@ pub(crate) use client::{Held, Source, WebClient};
 pub(crate) use dice::Dice;
 pub(crate) use oldest::OldestClient;
 pub(crate) use oracle::Oracle;
-pub(crate) use server::{InProcess, PullRequest, PushRequest, Reply, Server};
+pub(crate) use server::{InProcess, PullRequest, PushRequest, Server};
 pub(crate) use world::{Scenario, World};

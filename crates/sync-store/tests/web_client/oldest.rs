@@ -17,7 +17,10 @@ impl OldestClient {
     /// Takes one page; it goes on at the next interval, whatever `hasMore` says.
     pub(crate) fn take_page(&mut self, table: &str, answer: &str) {
         let answer: Json = serde_json::from_str(answer).expect("an answer is JSON");
-        for change in answer["serverChanges"].as_array().expect("a list of changes") {
+        for change in answer["serverChanges"]
+            .as_array()
+            .expect("a list of changes")
+        {
             assert_eq!(fault(change), None, "{change}");
             self.apply(change);
         }
@@ -39,7 +42,11 @@ impl OldestClient {
             _ => {
                 let fields = change["fields"].as_object().cloned().unwrap_or_default();
                 if let Some(record) = self.records.get_mut(&key) {
-                    record.extend(fields.into_iter().map(|(name, field)| (name, field["value"].clone())));
+                    record.extend(
+                        fields
+                            .into_iter()
+                            .map(|(name, field)| (name, field["value"].clone())),
+                    );
                 } else if let Some(data) = data {
                     self.records.insert(key, data.clone());
                 }

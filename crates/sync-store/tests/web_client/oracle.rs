@@ -54,9 +54,14 @@ fn writes(change: &Json) -> Vec<(String, Json, String)> {
     let mut writes = Vec::new();
     if change["op"] == "insert" {
         let data = change["data"].as_object().expect("an object");
-        let at = ["updatedAt", "createdAt"].into_iter().find_map(|name| data.get(name)?.as_str());
+        let at = ["updatedAt", "createdAt"]
+            .into_iter()
+            .find_map(|name| data.get(name)?.as_str());
         let at = at.unwrap_or("1970-01-01T00:00:00.000Z");
-        writes.extend(data.iter().map(|(name, value)| (name.clone(), value.clone(), at.to_owned())));
+        writes.extend(
+            data.iter()
+                .map(|(name, value)| (name.clone(), value.clone(), at.to_owned())),
+        );
     } else if let Some(fields) = change["fields"].as_object() {
         let of_field = |(name, field): (&String, &Json)| {
             let at = field["at"].as_str().expect("a time").to_owned();

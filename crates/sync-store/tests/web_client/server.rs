@@ -60,7 +60,8 @@ impl InProcess {
 
 impl Server for InProcess {
     fn push(&mut self, request: &PushRequest, now: Millis) -> Reply {
-        let changeset = Changeset::parse(request.body.as_bytes()).expect("a client sends what is understood");
+        let changeset =
+            Changeset::parse(request.body.as_bytes()).expect("a client sends what is understood");
         assert!(changeset.parked.is_empty(), "{:?}", changeset.parked);
         self.requests += 1;
         let push = Push {
@@ -72,7 +73,10 @@ impl Server for InProcess {
             now,
             ids: EventIds::new(now, self.requests << 64 | self.requests),
         };
-        let pushed = self.runtime.block_on(self.store.push(push)).expect("the store takes the push");
+        let pushed = self
+            .runtime
+            .block_on(self.store.push(push))
+            .expect("the store takes the push");
         Reply {
             json: serde_json::to_string(&pushed.answer).expect("an answer is JSON"),
             appended: Some(pushed.appended),
@@ -88,7 +92,10 @@ impl Server for InProcess {
             limit: request.limit,
             now,
         };
-        let answer = self.runtime.block_on(self.store.pull(pull)).expect("the store answers");
+        let answer = self
+            .runtime
+            .block_on(self.store.pull(pull))
+            .expect("the store answers");
         serde_json::to_string(&answer).expect("an answer is JSON")
     }
 }
