@@ -18,7 +18,7 @@ const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 /// To look around, run `sync-server dev`: it needs nothing and signs you in. To run it in earnest, set DATABASE_URL and
 /// JWKS_URL, look at what `sync-server check` says, and run `sync-server serve`.
 #[derive(Debug, Parser)]
-#[command(name = "sync-server", version, max_term_width = 100)]
+#[command(name = "sync-server", version, verbatim_doc_comment)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
