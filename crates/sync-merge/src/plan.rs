@@ -185,7 +185,11 @@ fn decide(
         drafts[place].inserts = true;
     }
     let mut told = BTreeSet::new();
-    let deleted_by = fold.fields.get(deleted_at()).map(|write| write.place);
+    let deletion = fold.fields.get(deleted_at());
+    let (deleted_by, undated) = (
+        deletion.map(|write| write.place),
+        deletion.is_some_and(|write| write.undated),
+    );
     for (field, candidate) in fold.fields {
         let Candidate {
             place,
@@ -239,11 +243,13 @@ fn decide(
         drafts[place].to_everyone = true;
         told.insert(deleted_at().clone());
     }
+    let removed = was_removed(known) && !undated;
     if !known.is_deleted() {
-        told.extend(unknown_to(context, known, was_deleted));
-    }
-    if known.is_deleted() && !told.is_empty() {
-        // The client may have removed it for good, and would make a live stump of the rest.
+        let lacks = |held: &Held| removed || was_deleted && held.version.client != *context.client;
+        let fields = known.fields.iter().filter(|(_, held)| lacks(held));
+        told.extend(fields.map(|(name, _)| name.clone()));
+    } else if removed || !told.is_empty() {
+        // Without it the client would make a live stump of the rest.
         told.insert(deleted_at().clone());
     }
     let fields: Vec<_> = told
@@ -255,16 +261,11 @@ fn decide(
     }
 }
 
-/// What a client that writes into a live record may lack of it: what others wrote, if it undeletes the record; and all of
-/// it if there was a delete without a time, by which existing clients remove a record for good, own newer edits and all.
-fn unknown_to(context: &Context<'_>, record: &Record, undeletes: bool) -> Vec<FieldName> {
-    let removed = record
-        .claims
-        .iter()
-        .any(|claim| claim.claimed == Claimed::timeless_delete());
-    let lacks = |held: &Held| removed || undeletes && held.version.client != *context.client;
-    let fields = record.fields.iter().filter(|(_, held)| lacks(held));
-    fields.map(|(name, _)| name.clone()).collect()
+/// Whether a delete without a time is remembered: by such a one existing clients remove a record for good, own newer edits
+/// that they have not pushed yet and all. Then nobody is known to hold what it pushes.
+fn was_removed(record: &Record) -> bool {
+    let timeless = Claimed::timeless_delete();
+    record.claims.iter().any(|claim| claim.claimed == timeless)
 }
 
 /// Whether what stands is a later write of the very client that pushes: then it knows.

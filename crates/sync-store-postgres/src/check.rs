@@ -10,7 +10,7 @@ use crate::failure::store_error;
 use crate::migrations::{CURRENT_VERSION, verify_on};
 use crate::pool::pool;
 use crate::queries::{self, upkeep};
-use crate::session::{Acting, Session};
+use crate::session::{Acting, Session, answered};
 
 /// The roles that migrations make.
 const ROLES: [&str; 2] = ["sync_app", "sync_maintenance"];
@@ -110,7 +110,7 @@ async fn acting(endpoint: &Endpoint) -> String {
                 .await
                 .map_err(crate::failure::Failure::into_error)?;
             let outcome = async {
-                session.open(acting, "").await?;
+                answered(session.open(acting, "")).await?;
                 session.commit().await
             }
             .await;

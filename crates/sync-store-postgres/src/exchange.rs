@@ -12,22 +12,25 @@ use tokio_postgres::Row;
 
 use crate::config::Fate;
 use crate::failure::Failure;
-use crate::session::{Mode, Session, answered};
+use crate::session::{After, Mode, Session, answered};
 use crate::standing::read_standing;
 use crate::store::PostgresStore;
 use crate::write::{Pens, uuids, write};
 use crate::{page, queries};
 
 impl PostgresStore {
-    /// Tries once to push, with these scopes locked for writing beside those that the changes name.
-    pub(crate) async fn try_push(
-        &self,
-        push: &Push,
-        written: &BTreeSet<Scope>,
-    ) -> Result<Pushed, Failure> {
+    /// Tries to push: starts over as often as a scope must be locked for writing that no change has named.
+    pub(crate) async fn try_push(&self, push: &Push) -> Result<Pushed, Failure> {
         let session = Session::take(self.pool()).await?;
-        let outcome = self.push_within(&session, push, written).await;
-        session.close(outcome).await
+        let (mut written, mut after) = (BTreeSet::new(), After::Nothing);
+        loop {
+            match self.push_within(&session, push, &written, after).await {
+                Err(Failure::ScopeMissing(scope)) if written.insert(scope.clone()) => {
+                    after = After::Attempt;
+                }
+                outcome => return session.close(outcome).await,
+            }
+        }
     }
 
     async fn push_within(
@@ -35,8 +38,10 @@ impl PostgresStore {
         session: &Session,
         push: &Push,
         written: &BTreeSet<Scope>,
+        after: After,
     ) -> Result<Pushed, Failure> {
-        let reach = session.begin(&push.caller.user, Mode::ToWrite).await?;
+        let user = &push.caller.user;
+        let reach = session.begin(user, Mode::ToWrite, after).await?;
         let intake = Intake::new(push.clone(), reach, written);
         let (loaded, delta) = load(session, &intake).await?;
         let decision = intake
@@ -89,7 +94,9 @@ impl PostgresStore {
     }
 
     async fn pull_within(&self, session: &Session, pull: &Pull) -> Result<Answer, Failure> {
-        let reach = session.begin(&pull.caller.user, Mode::ToRead).await?;
+        let reach = session
+            .begin(&pull.caller.user, Mode::ToRead, After::Nothing)
+            .await?;
         let scopes = reach.readable().cloned().collect();
         // Whatever is live in the scopes that are locked now is at or below the horizon.
         let window = pull.window(scopes, Position(i64::MAX));

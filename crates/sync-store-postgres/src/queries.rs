@@ -20,7 +20,8 @@ pub(crate) const ROLLBACK: &str = "\
 -- roll_back
 rollback";
 
-/// Says for whom a transaction works, until it ends: $1 user, $2 lock time limit, $3 statement time limit, $4 role. The
+/// Says for whom a transaction works, until it ends: $1 user, time limits for $2 a lock, $3 a
+/// statement and $4 idleness, $5 role. The
 /// planner's choices are fixed, so that a statement has one plan, whatever the tables held when it was first planned.
 pub(crate) const OPEN: &str = "\
 -- open
@@ -28,6 +29,7 @@ select
     set_config('synchronous_commit', 'on', true),
     set_config('lock_timeout', $2, true),
     set_config('statement_timeout', $3, true),
+    set_config('idle_in_transaction_session_timeout', $4, true),
     set_config('plan_cache_mode', 'force_generic_plan', true),
     set_config('enable_seqscan', 'off', true),
     set_config('enable_bitmapscan', 'off', true),
@@ -35,7 +37,7 @@ select
     set_config('enable_mergejoin', 'off', true),
     set_config('jit', 'off', true),
     set_config('sync.user', $1, true),
-    set_config('role', $4, true)";
+    set_config('role', $5, true)";
 
 /// Locks one scope for writing: $1 its key.
 pub(crate) const LOCK_TO_WRITE: &str = "\
@@ -76,7 +78,8 @@ select
     set_config('sync.scopes', $1::text[]::text, true),
     set_config('sync.writable', $2::text[]::text, true)";
 
-/// Records with their live rows: $1 app, $2 scopes, $3 tables, $4 records.
+/// Records with their live rows: $1 app, $2 scopes, $3 tables, $4 records. The limits keep the planner from turning the
+/// joins around: each record and each row is looked up by its key.
 pub(crate) const LOAD: &str = "\
 -- load
 select
@@ -87,13 +90,22 @@ select
     change.data,
     change.field_timestamps
 from unnest($2::text[], $3::text[], $4::text[]) with ordinality as wanted (scope, table_name, record_id, place)
-join sync_records as kept
-    on kept.scope = wanted.scope
-    and kept.app_id = $1
-    and kept.table_name = wanted.table_name
-    and kept.record_id = wanted.record_id
+cross join lateral (
+    select record.version, record.state, record.rows
+    from sync_records as record
+    where record.scope = wanted.scope
+        and record.app_id = $1
+        and record.table_name = wanted.table_name
+        and record.record_id = wanted.record_id
+    limit 1
+) as kept
 left join lateral unnest(kept.rows) as held (position) on true
-left join sync_changes as change on change.position = held.position";
+left join lateral (
+    select live.position, live.data, live.field_timestamps
+    from sync_changes as live
+    where live.position = held.position
+    limit 1
+) as change on true";
 
 /// Those of the event ids $1 that the user of the transaction has used.
 pub(crate) const TAKEN: &str = "\

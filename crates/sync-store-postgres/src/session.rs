@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
-use futures_util::future::try_join4;
+use futures_util::future::{try_join, try_join4};
 use sync_protocol::{SpaceId, UserId};
 use sync_store::{Grant, Reach, Role, StoreError, personal};
 use tokio_postgres::{Row, Statement};
@@ -15,6 +15,8 @@ use crate::queries;
 const LOCK_LIMIT: &str = "5s";
 /// How long one statement may take, in PostgreSQL's words.
 const STATEMENT_LIMIT: &str = "15s";
+/// How long a transaction may lie idle, in PostgreSQL's words: one of a server that froze must not keep its locks.
+const IDLE_LIMIT: &str = "30s";
 /// How long one wait on the database may take: longer than it allows itself, so that only a database that has gone silent
 /// meets it.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -44,6 +46,15 @@ pub(crate) enum Mode {
     ToRead,
     /// Alone.
     ToWrite,
+}
+
+/// What a transaction comes after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing.
+    Nothing,
+    /// An attempt that is given up: it is rolled back on the way.
+    Attempt,
 }
 
 /// A connection at work. Unless [`Session::close`] finds it clean, it is taken out of the pool and closed when this value
@@ -81,23 +92,30 @@ impl Session {
     }
 
     /// Begins a transaction for a user, locks the personal scope and reads the grants: one wait.
-    pub(crate) async fn begin(&self, user: &UserId, mode: Mode) -> Result<Reach, Failure> {
+    pub(crate) async fn begin(
+        &self,
+        user: &UserId,
+        mode: Mode,
+        after: After,
+    ) -> Result<Reach, Failure> {
         let lock = match mode {
             Mode::ToRead => queries::LOCK_TO_READ,
             Mode::ToWrite => queries::LOCK_TO_WRITE,
         };
-        let [begin, open, lock, grants] = self
-            .statements([queries::BEGIN, queries::OPEN, lock, queries::GRANTS])
+        let [rollback, lock, grants] = self
+            .statements([queries::ROLLBACK, lock, queries::GRANTS])
             .await?;
         let key = personal(user).lock_key();
-        let role = Acting::ForUser.role();
         let connection = self.connection();
+        let rolled_back = async {
+            match after {
+                After::Nothing => Ok(0),
+                After::Attempt => connection.execute(&rollback, &[]).await,
+            }
+        };
         let (_, _, _, rows) = answered(try_join4(
-            connection.execute(&begin, &[]),
-            connection.execute(
-                &open,
-                &[&user.as_str(), &LOCK_LIMIT, &STATEMENT_LIMIT, &role],
-            ),
+            rolled_back,
+            self.open(Acting::ForUser, user.as_str()),
             connection.execute(&lock, &[&key]),
             connection.query(&grants, &[&user.as_str()]),
         ))
@@ -105,15 +123,25 @@ impl Session {
         Ok(Reach::new(user, &read_grants(&rows)?))
     }
 
-    /// Begins a transaction in a role, with no scope in reach: no wait of its own if others follow at once.
-    pub(crate) async fn open(&self, acting: Acting, user: &str) -> Result<(), Failure> {
-        let [begin, open] = self.statements([queries::BEGIN, queries::OPEN]).await?;
+    /// Begins a transaction in a role, with no scope in reach.
+    pub(crate) async fn open(
+        &self,
+        acting: Acting,
+        user: &str,
+    ) -> Result<(), tokio_postgres::Error> {
         let connection = self.connection();
+        let (begin, open) = (
+            connection.prepare_cached(queries::BEGIN).await?,
+            connection.prepare_cached(queries::OPEN).await?,
+        );
         let role = acting.role();
-        answered(futures_util::future::try_join(
+        try_join(
             connection.execute(&begin, &[]),
-            connection.execute(&open, &[&user, &LOCK_LIMIT, &STATEMENT_LIMIT, &role]),
-        ))
+            connection.execute(
+                &open,
+                &[&user, &LOCK_LIMIT, &STATEMENT_LIMIT, &IDLE_LIMIT, &role],
+            ),
+        )
         .await
         .map(|_| ())
     }

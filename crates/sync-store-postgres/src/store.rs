@@ -1,6 +1,5 @@
 //! [`PostgresStore`]: the store's methods, each one unit of work.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use deadpool_postgres::{Object, Pool};
@@ -91,13 +90,10 @@ impl PostgresStore {
     }
 
     async fn push_until_done(&self, push: Push) -> Result<Pushed, StoreError> {
-        let (mut written, mut tries) = (BTreeSet::new(), Tries::default());
+        let mut tries = Tries::default();
         loop {
-            match self.try_push(&push, &written).await {
+            match self.try_push(&push).await {
                 Ok(pushed) => return Ok(pushed),
-                Err(Failure::ScopeMissing(scope)) => {
-                    written.insert(scope);
-                }
                 Err(Failure::Repeat(error)) => tries.pause(error).await?,
                 Err(failure) => return Err(failure.into_error()),
             }
@@ -124,7 +120,7 @@ impl PostgresStore {
     ) -> Result<(), Failure> {
         let session = Session::take(&self.pool).await?;
         let outcome = async {
-            session.open(Acting::Maintenance, user.as_str()).await?;
+            answered(session.open(Acting::Maintenance, user.as_str())).await?;
             let connection = session.connection();
             let [lock] = session.statements([queries::LOCK_TO_WRITE]).await?;
             let key = personal(user).lock_key();
@@ -156,7 +152,7 @@ impl PostgresStore {
     ) -> Result<Vec<Row>, Failure> {
         let session = Session::take(&self.pool).await?;
         let outcome = async {
-            session.open(Acting::ForUser, user.as_str()).await?;
+            answered(session.open(Acting::ForUser, user.as_str())).await?;
             let [read] = session.statements([sql]).await?;
             let connection = session.connection();
             let user = user.as_str();
@@ -190,7 +186,7 @@ impl PostgresStore {
     async fn figures(&self) -> Result<Stats, Failure> {
         let session = Session::take(&self.pool).await?;
         let outcome = async {
-            session.open(Acting::Maintenance, "").await?;
+            answered(session.open(Acting::Maintenance, "")).await?;
             let counted = session
                 .connection()
                 .query_one(upkeep::DEAD_ROWS, &[&COUNTED_DEAD_ROWS]);

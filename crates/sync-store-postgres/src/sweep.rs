@@ -51,7 +51,7 @@ impl PostgresStore {
 
 /// Leaves the tombstones of deleted records, in those scopes that nobody works in at this moment.
 async fn strip(session: &Session, before: SystemTime) -> Result<usize, Failure> {
-    session.open(Acting::Maintenance, "").await?;
+    answered(session.open(Acting::Maintenance, "")).await?;
     let connection = session.connection();
     let due = answered(connection.query(upkeep::DUE, &[&before, &BATCH])).await?;
     let scopes = lock_idle(session, &due).await?;
@@ -138,7 +138,7 @@ impl Stripped {
 
 /// Removes dead rows. Nothing refers to them, so no scope is locked; what another sweep removes is passed over.
 async fn remove_dead(session: &Session, before: SystemTime) -> Result<usize, Failure> {
-    session.open(Acting::Maintenance, "").await?;
+    answered(session.open(Acting::Maintenance, "")).await?;
     let connection = session.connection();
     let removed = answered(connection.execute(upkeep::REMOVE_DEAD, &[&before, &BATCH])).await?;
     session.commit().await?;

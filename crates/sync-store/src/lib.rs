@@ -1,13 +1,18 @@
 //! What a store is: the [`Store`] trait, scopes, positions and cursors, the pure middle of an exchange that every
 //! backend shares, the in-memory store that is their oracle, and the contract suite that each of them must pass.
 //!
+//! ```text
+//! lock personal -> grants -> Intake -> lock the rest -> load -> Decision -> draw -> Writes -> delta -> answer
+//! ```
+//!
 //! The crate knows no SQL, no HTTP and no tokens. A backend loads what [`Intake`] asks for, writes what [`Decision`]
 //! says, and reads the delta that [`Window`] describes: nothing else differs between backends.
 
 pub mod contract;
 mod cursor;
-mod engine;
+mod decision;
 mod entry;
+mod intake;
 mod memory;
 mod outgoing;
 mod request;
@@ -16,8 +21,9 @@ mod state;
 mod store;
 
 pub use cursor::{Cursor, Position};
-pub use engine::{Decision, Intake, Loaded, RecordKey, ScopeMissing, Writes};
+pub use decision::{Decision, Writes};
 pub use entry::{Entry, Field, read_fields, tombstone};
+pub use intake::{Intake, Loaded, RecordKey, ScopeMissing};
 pub use memory::MemoryStore;
 pub use outgoing::server_changes;
 pub use request::{

@@ -28,17 +28,19 @@ fn world(scenario: Scenario, seed: u64) -> World<InProcess> {
 /// Runs so many stories; of the first that fails it prints the seed and, as short as it fails, what happened.
 fn tell(scenario: Scenario, seeds: u64) {
     for seed in 0..seeds {
-        if fails(scenario, seed).is_some() {
-            let shorter = |steps| fails(Scenario { steps, ..scenario }, seed);
-            let story = (0..=scenario.steps).find_map(shorter).unwrap_or_default();
-            panic!("seed {seed} of {scenario:?}\n{}", story.join("\n"));
+        if fails(scenario, seed, None).is_some() {
+            let shorter = |steps| fails(Scenario { steps, ..scenario }, seed, Some(Vec::new()));
+            let story = (0..=scenario.steps).find_map(shorter).flatten();
+            let story = story.unwrap_or_default().join("\n");
+            panic!("seed {seed} of {scenario:?}\n{story}");
         }
     }
 }
 
-/// What happened in a story that fails.
-fn fails(scenario: Scenario, seed: u64) -> Option<Vec<String>> {
+/// Whether a story fails, and what has happened if somebody wants to know.
+fn fails(scenario: Scenario, seed: u64, story: Option<Vec<String>>) -> Option<Option<Vec<String>>> {
     let mut world = world(scenario, seed);
+    world.story = story;
     let run = catch_unwind(AssertUnwindSafe(|| world.run()));
     run.is_err().then_some(world.story)
 }
@@ -83,4 +85,14 @@ fn programs_with_other_habits_do_not_disturb_web_clients() {
         ..Scenario::PLAIN
     };
     tell(scenario, 300);
+}
+
+#[test]
+fn web_clients_converge_though_pages_and_corrections_overflow() {
+    let scenario = Scenario {
+        steps: 60,
+        fat: true,
+        ..Scenario::PLAIN
+    };
+    tell(scenario, 8);
 }

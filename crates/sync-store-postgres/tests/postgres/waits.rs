@@ -110,3 +110,21 @@ async fn a_page_of_large_values_fetches_only_what_fits() {
     }
     assert_eq!(pages, [vec!["a", "b"], vec!["c"]]);
 }
+
+#[tokio::test]
+async fn a_push_that_starts_over_for_a_scope_waits_twice_more() {
+    let database = Database::migrated().await;
+    let wire = Wire::to(&database.url()).await;
+    let config = Config {
+        pool_size: 1,
+        ..Config::new(wire.url(&database.url()))
+    };
+    let store = PostgresStore::connect(config).await.unwrap();
+    grant(&store, "home", &[("anna", Role::Writer)]).await;
+    let made = r#"[{"table":"tasks","id":"t1","op":"insert","data":{"spaceId":"home"}}]"#;
+    store.push(push("anna", "phone", "", made)).await.unwrap();
+    wire.waits();
+    let change = r#"[{"table":"tasks","id":"t1","op":"update","fields":{"title":{"value":"x","at":"2025-01-01T10:00:00Z"}}}]"#;
+    let pushed = store.push(push("anna", "phone", "", change)).await.unwrap();
+    assert_eq!((pushed.appended, wire.waits()), (1, 6));
+}

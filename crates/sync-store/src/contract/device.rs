@@ -181,3 +181,11 @@ pub(super) const TIMES: [&str; 5] = [
     "2025-02-01T10:03:00.000Z",
     "2025-02-01T10:04:00.000Z",
 ];
+
+/// A correction or an update of one field, as it goes out.
+pub(super) fn told(id: &str, name: &str, value: impl Into<Json>, at: &str) -> Json {
+    json!({"table": "tasks", "id": id, "op": "update", "fields": {name: field(value.into(), at)}})
+}
+
+/// How a missing time goes out.
+pub(super) const NO_TIME: &str = "1970-01-01T00:00:00.000Z";

@@ -1,19 +1,12 @@
-//! Which write wins, and what is told of it: ties, conflicts, corrections, retries, clocks, deletes (P4, P5).
+//! Which write wins, and what is told of it: ties, conflicts, corrections, retries, clocks (P4, P5).
 
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use sync_protocol::WarningCode;
 
-use super::device::{Device, START, TIMES, changes, field, insert, update};
+use super::device::{Device, START, TIMES, changes, field, insert, told, update};
 use crate::Store;
-
-const NONE: &str = "1970-01-01T00:00:00.000Z";
-
-/// A correction or an update of one field, as it goes out.
-fn told(id: &str, name: &str, value: impl Into<Json>, at: &str) -> Json {
-    json!({"table": "tasks", "id": id, "op": "update", "fields": {name: field(value.into(), at)}})
-}
 
 /// The later write wins, whichever arrives first.
 pub async fn the_later_write_wins_whatever_the_order(store: Arc<dyn Store>) {
@@ -168,33 +161,6 @@ pub async fn an_older_claim_of_a_client_has_no_effect(store: Arc<dyn Store>) {
     );
 }
 
-/// A row goes out without the fields that a later row of its page replaces, unless nothing would be left of it.
-pub async fn a_row_goes_out_without_what_its_page_replaces(store: Arc<dyn Store>) {
-    let mut phone = Device::new(&store, "anna", "phone");
-    phone.push(json!([insert("a", "1"), {"table": "tasks", "id": "b", "op": "insert", "data": {"title": "1"}}])).await;
-    phone
-        .push(json!([
-            update("a", "title", "2", TIMES[0]),
-            update("b", "title", "2", TIMES[0])
-        ]))
-        .await;
-    let mut tab = Device::new(&store, "anna", "tab");
-    let expected = json!([
-        {"table": "tasks", "id": "a", "op": "insert", "data": {"id": "a"}},
-        {"table": "tasks", "id": "b", "op": "insert", "data": {"title": "1"}},
-        told("a", "title", "2", TIMES[0]),
-        told("b", "title", "2", TIMES[0]),
-    ]);
-    assert_eq!(tab.pull().await, expected);
-    let mut single = Device::new(&store, "anna", "single");
-    let first = single.page("tasks", 1).await;
-    assert_eq!(
-        changes(&first.server_changes),
-        json!([insert("a", "1")]),
-        "it is another page that replaces it"
-    );
-}
-
 /// P5: the same push again stores nothing and tells nothing.
 pub async fn the_same_push_again_stores_nothing(store: Arc<dyn Store>) {
     let all = json!([
@@ -279,183 +245,6 @@ pub async fn a_clock_ahead_gets_the_time_of_receipt(store: Arc<dyn Store>) {
     let read = Device::new(&store, "anna", "tab").pull().await;
     assert_eq!(read[0]["fields"]["title"]["at"], within);
     assert_eq!(read[1]["fields"]["title"]["at"], START.to_string());
-}
-
-/// A delete without a time gets that of receipt once, and goes out without one.
-pub async fn a_delete_without_a_time_is_timed_once(store: Arc<dyn Store>) {
-    let delete = json!({"table": "tasks", "id": "a", "op": "delete"});
-    let mut phone = Device::new(&store, "anna", "phone");
-    phone.push(json!([insert("a", "1")])).await;
-    phone.push(json!([delete])).await;
-    let mut laptop = Device::new(&store, "anna", "laptop");
-    laptop.wait(1000);
-    laptop.pull().await;
-    let undelete = update("a", "deletedAt", Json::Null, "2026-01-01T00:00:01.000Z");
-    assert_eq!(laptop.push(json!([undelete])).await.appended, 1);
-    phone.wait(2000);
-    assert_eq!(
-        phone.push(json!([delete])).await.appended,
-        0,
-        "the retry does not delete again"
-    );
-    let mut never = Device::new(&store, "anna", "never");
-    never
-        .push(json!([{"table": "tasks", "id": "b", "op": "delete"}]))
-        .await;
-    let read = Device::new(&store, "anna", "tab").pull().await;
-    assert_eq!(
-        read.as_array().and_then(|list| list.last()),
-        Some(&json!({"table": "tasks", "id": "b", "op": "delete"}))
-    );
-}
-
-/// An update that comes after the delete of its record is kept, and says that the record is deleted.
-pub async fn a_deleted_record_stays_deleted_under_late_updates(store: Arc<dyn Store>) {
-    let mut phone = Device::new(&store, "anna", "phone");
-    phone.push(json!([insert("a", "1"), {"table": "tasks", "id": "a", "op": "delete", "deletedAt": TIMES[1]}])).await;
-    let mut late = Device::new(&store, "anna", "late");
-    late.push(json!([update("a", "title", "late", TIMES[2])]))
-        .await;
-    phone.pull().await;
-    let read = Device::new(&store, "anna", "tab").pull().await;
-    let last = read
-        .as_array()
-        .and_then(|list| list.last())
-        .expect("a change")
-        .clone();
-    let expected = json!({"table": "tasks", "id": "a", "op": "update", "fields": {
-        "title": field(json!("late"), TIMES[2]), "deletedAt": field(json!(TIMES[1]), TIMES[1])}});
-    assert_eq!(last, expected);
-}
-
-/// An undelete brings the whole record, for clients that skipped the delete of a record they never had.
-pub async fn an_undelete_brings_the_whole_record(store: Arc<dyn Store>) {
-    let mut phone = Device::new(&store, "anna", "phone");
-    phone
-        .push(json!([
-            insert("a", "1"),
-            update("a", "done", true, TIMES[0])
-        ]))
-        .await;
-    phone
-        .push(json!([{"table": "tasks", "id": "a", "op": "delete", "deletedAt": TIMES[1]}]))
-        .await;
-    let mut tab = Device::new(&store, "anna", "tab");
-    tab.since.clone_from(&phone.since);
-    phone
-        .push(json!([update("a", "deletedAt", Json::Null, TIMES[2])]))
-        .await;
-    let expected = json!([{"table": "tasks", "id": "a", "op": "update", "fields": {
-        "deletedAt": field(Json::Null, TIMES[2]), "done": field(json!(true), TIMES[0]),
-        "id": field(json!("a"), NONE), "title": field(json!("1"), NONE)}}]);
-    assert_eq!(tab.pull().await, expected);
-    phone.since.clone_from(&tab.since[..0].to_owned());
-    assert!(
-        phone
-            .pull()
-            .await
-            .as_array()
-            .is_some_and(|list| list.len() > 1)
-    );
-}
-
-/// What the undeleting client has not seen yet is still told to it.
-pub async fn an_undelete_does_not_hide_what_its_writer_lacks(store: Arc<dyn Store>) {
-    let mut phone = Device::new(&store, "anna", "phone");
-    phone.push(json!([insert("a", "1"), {"table": "tasks", "id": "a", "op": "delete", "deletedAt": TIMES[0]}])).await;
-    Device::new(&store, "anna", "laptop")
-        .push(json!([update("a", "note", "seen?", TIMES[1])]))
-        .await;
-    let pushed = phone
-        .push(json!([update("a", "deletedAt", Json::Null, TIMES[2])]))
-        .await;
-    let told = changes(&pushed.answer.server_changes);
-    assert_eq!(told[0]["fields"]["note"], field(json!("seen?"), TIMES[1]));
-}
-
-/// Rows of a record that no insert precedes carry the values beside the fields, for clients that lack the record.
-pub async fn an_update_before_its_insert_carries_the_values_beside(store: Arc<dyn Store>) {
-    let mut phone = Device::new(&store, "anna", "phone");
-    phone
-        .push(json!([update("a", "done", true, TIMES[0])]))
-        .await;
-    phone.push(json!([insert("a", "1")])).await;
-    phone
-        .push(json!([update("a", "note", "x", TIMES[0])]))
-        .await;
-    let mut first = told("a", "done", true, TIMES[0]);
-    first["data"] = json!({"id": "a", "done": true});
-    let expected = json!([first, insert("a", "1"), told("a", "note", "x", TIMES[0])]);
-    assert_eq!(Device::new(&store, "anna", "tab").pull().await, expected);
-}
-
-/// An insert without times goes out as one while it is younger than the allowed skew, then as an update.
-pub async fn a_timeless_insert_goes_out_as_an_insert_while_it_is_young(store: Arc<dyn Store>) {
-    Device::new(&store, "anna", "phone")
-        .push(json!([insert("a", "1")]))
-        .await;
-    let mut young = Device::new(&store, "anna", "young");
-    young.wait(300_000);
-    assert_eq!(young.pull().await, json!([insert("a", "1")]));
-    let mut old = Device::new(&store, "anna", "old");
-    old.wait(300_001);
-    let expected = json!([{"table": "tasks", "id": "a", "op": "update", "data": {"id": "a", "title": "1"},
-        "fields": {"id": field(json!("a"), NONE), "title": field(json!("1"), NONE)}}]);
-    assert_eq!(old.pull().await, expected);
-}
-
-/// An insert goes out as one only if clients come to the right time for every field.
-pub async fn an_insert_with_mixed_times_goes_out_as_an_update(store: Arc<dyn Store>) {
-    let insert = |id: &str, data: Json, fields: Json| json!({"table": "tasks", "id": id, "op": "insert", "data": data, "fields": fields});
-    let mut phone = Device::new(&store, "anna", "phone");
-    phone
-        .push(json!([
-            insert("same", json!({"t": 1, "updatedAt": TIMES[0]}), Json::Null),
-            insert(
-                "created",
-                json!({"t": 1, "createdAt": TIMES[0], "updatedAt": null}),
-                Json::Null
-            ),
-            insert(
-                "mixed",
-                json!({"t": 1, "updatedAt": TIMES[0]}),
-                json!({"t": {"at": TIMES[1]}})
-            ),
-            insert(
-                "seconds",
-                json!({"t": 1, "updatedAt": "2025-02-01T10:00:00Z"}),
-                Json::Null
-            ),
-            insert(
-                "words",
-                json!({"t": 1, "updatedAt": "yesterday"}),
-                Json::Null
-            ),
-        ]))
-        .await;
-    let read = Device::new(&store, "anna", "tab").pull().await;
-    let ops: Vec<_> = read
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|change| {
-            (
-                change["id"].clone(),
-                change["op"].clone(),
-                change["data"].is_object(),
-            )
-        })
-        .collect();
-    let expected = [
-        ("same", "insert"),
-        ("created", "insert"),
-        ("mixed", "update"),
-        ("seconds", "update"),
-        ("words", "update"),
-    ];
-    assert_eq!(ops, expected.map(|(id, op)| (json!(id), json!(op), true)));
-    assert_eq!(read[3]["fields"]["t"], field(json!(1), TIMES[0]));
-    assert_eq!(read[4]["fields"]["t"], field(json!(1), NONE));
 }
 
 /// Corrections for which the answer has no room are appended to the log again: the delta brings them.

@@ -4,16 +4,20 @@
 //! The clauses speak to a store as a server does: pushes are read from their JSON, answers are compared whole.
 
 mod alike;
+mod deletes;
 mod device;
 mod merging;
+mod outgoing;
 mod positions;
 mod scopes;
 mod size;
 mod wire;
 
 pub use alike::*;
+pub use deletes::*;
 pub use device::{Device, START, changes};
 pub use merging::*;
+pub use outgoing::*;
 pub use positions::*;
 pub use scopes::*;
 pub use size::*;

@@ -33,6 +33,8 @@ pub(crate) struct Scenario {
     pub(crate) flights: usize,
     /// Whether databases get lost.
     pub(crate) wipes: bool,
+    /// Whether values are so large that few of them fill a page, and fewer the room for corrections.
+    pub(crate) fat: bool,
 }
 
 impl Scenario {
@@ -45,6 +47,7 @@ impl Scenario {
         space: false,
         flights: 3,
         wipes: true,
+        fat: false,
     };
 }
 
@@ -87,8 +90,8 @@ pub(crate) struct World<S> {
     /// Own writes that were ahead of the server when it took them: device, table, record, field, time.
     ahead: BTreeSet<(usize, String, String, String, String)>,
     last_number: u64,
-    /// What has happened, for whoever reads a failure.
-    pub(crate) story: Vec<String>,
+    /// What has happened, for whoever reads a failure, if somebody does.
+    pub(crate) story: Option<Vec<String>>,
 }
 
 impl<S: Server> World<S> {
@@ -124,7 +127,7 @@ impl<S: Server> World<S> {
             processed: HashSet::new(),
             ahead: BTreeSet::new(),
             last_number: 0,
-            story: Vec::new(),
+            story: None,
         }
     }
 
@@ -146,7 +149,9 @@ impl<S: Server> World<S> {
     }
 
     fn tell(&mut self, what: impl FnOnce() -> String) {
-        self.story.push(what());
+        if let Some(story) = &mut self.story {
+            story.push(what().chars().take(4_000).collect());
+        }
     }
 
     fn step(&mut self) {
@@ -227,6 +232,9 @@ impl<S: Server> World<S> {
     }
 
     fn random_value(&mut self) -> Json {
+        if self.scenario.fat && self.dice.percent(50) {
+            return json!(self.dice.pick(&["x", "y", "z"]).repeat(450_000));
+        }
         match self.dice.throw(4) {
             0 => Json::Null,
             1 => json!("text"),

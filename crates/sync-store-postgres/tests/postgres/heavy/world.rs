@@ -14,13 +14,14 @@ use crate::support::{NOW, connect, grant, random};
 
 /// How many users there are; each has two writers.
 const USERS: usize = 8;
-const SPACES: usize = 4;
+/// How many spaces there are; each has two users who write and one who reads.
+const SPACES: usize = 8;
 /// How far the clock steps back in mid-run.
 const STEP: i64 = 3_600_000;
 /// Of a hundred pushes, so many pause before they commit.
-const PAUSES: u64 = 50;
+const PAUSES: u64 = 25;
 /// The longest pause.
-const LONGEST_PAUSE: u64 = 3;
+const LONGEST_PAUSE: u64 = 2;
 /// Of a hundred pushes, so many roll back.
 const ROLLBACKS: u64 = 4;
 

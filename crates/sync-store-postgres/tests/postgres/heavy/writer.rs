@@ -82,9 +82,9 @@ impl Writer {
         }
     }
 
-    /// One to three new records, here and there.
+    /// One or two new records, here and there.
     fn changes(&self, count: usize) -> (Vec<String>, String) {
-        let records: Vec<String> = (0..=random() % 3)
+        let records: Vec<String> = (0..=random() % 2)
             .map(|place| format!("{}-{count}-{place}", self.number))
             .collect();
         let changes: Vec<String> = records.iter().map(|id| self.change(id)).collect();

@@ -1,22 +1,15 @@
-//! The pure middle of a push, shared by all backends: what to lock and load, what to write, what to answer.
-//!
-//! ```text
-//! lock personal -> grants -> Intake -> lock the rest -> load -> Decision -> draw -> Writes -> delta -> answer
-//! ```
-
-use std::collections::{BTreeSet, HashMap, HashSet};
+//! What a push does, decided: what to write, what to read for its answer, and the answer.
 
 use sync_merge::{Context, NewRow, Plan, Record, RowOrigin};
 use sync_protocol::{
-    Answer, Change, Conflict, EventId, FieldOut, Members, Op, Parked, RecordId,
-    SUPPORTED_SCHEMA_VERSION, ServerChange, TableName, Value, Warning, WarningCode,
+    Answer, Change, Conflict, EventId, FieldOut, Members, Op, Parked, SUPPORTED_SCHEMA_VERSION,
+    ServerChange, Value, Warning, WarningCode,
 };
 
 use crate::request::{own_rows, synced_until};
-use crate::state::Rows;
 use crate::{
-    Delta, Entry, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach, RecordState, Rules,
-    Scope, StoreError, Window, server_changes,
+    Delta, Entry, Loaded, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach, RecordKey,
+    RecordState, Rules, Window, server_changes,
 };
 
 /// A value over this is left out of a conflict.
@@ -25,231 +18,6 @@ const MAX_CONFLICT_VALUE_BYTES: usize = 64 * 1024;
 const CONFLICT_BYTES: usize = PAGE_BYTES / 4;
 /// How much of an answer corrections may take; those over it go through the log.
 const CORRECTION_BYTES: usize = PAGE_BYTES / 4;
-
-/// What a record is keyed by, within an app.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordKey {
-    /// Its scope.
-    pub scope: Scope,
-    /// Its table.
-    pub table: TableName,
-    /// Its id.
-    pub record: RecordId,
-}
-
-/// A push with the reach of its caller, before anything is loaded.
-#[derive(Debug)]
-pub struct Intake {
-    push: Push,
-    reach: Reach,
-    written: BTreeSet<Scope>,
-}
-
-/// A scope must be locked for writing that is locked for reading only: roll back and start over with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScopeMissing(pub Scope);
-
-/// What a store has loaded for an [`Intake`].
-#[derive(Debug, Default)]
-pub struct Loaded {
-    records: HashMap<RecordKey, (String, i64)>,
-    rows: Rows,
-    taken: HashSet<EventId>,
-}
-
-impl Loaded {
-    /// Adds a record: its text and its version, as [`RecordState`] wrote them.
-    pub fn record(&mut self, key: RecordKey, state: String, version: i64) {
-        self.records.insert(key, (state, version));
-    }
-
-    /// Adds a live row of a loaded record by its columns.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Fault`] if they cannot be read.
-    pub fn row(
-        &mut self,
-        position: Position,
-        data: &str,
-        field_timestamps: &str,
-    ) -> Result<(), StoreError> {
-        self.rows
-            .insert(position.0, crate::read_fields(data, field_timestamps)?);
-        Ok(())
-    }
-
-    /// Says that this user has a change of this event id already.
-    pub fn event(&mut self, event_id: EventId) {
-        self.taken.insert(event_id);
-    }
-}
-
-impl Intake {
-    /// Takes a push and what its caller reaches. `written` names scopes to be locked for writing beyond those that the
-    /// changes name: those that an earlier attempt found missing.
-    #[must_use]
-    pub fn new(push: Push, reach: Reach, written: &BTreeSet<Scope>) -> Self {
-        let named = push
-            .changes
-            .iter()
-            .filter_map(|change| reach.writable_space(change.space.as_ref()?))
-            .cloned();
-        let written = named
-            .chain(written.iter().cloned())
-            .chain([reach.personal().clone()])
-            .collect();
-        Self {
-            push,
-            reach,
-            written,
-        }
-    }
-
-    /// The push.
-    #[must_use]
-    pub fn push(&self) -> &Push {
-        &self.push
-    }
-
-    /// What the caller reaches.
-    #[must_use]
-    pub fn reach(&self) -> &Reach {
-        &self.reach
-    }
-
-    /// The scopes to lock beside the personal one, in the order of their lock keys, each once: exclusive where `true`.
-    #[must_use]
-    pub fn locks(&self) -> Vec<(i64, bool)> {
-        let mut locks: std::collections::BTreeMap<i64, bool> = std::collections::BTreeMap::new();
-        for scope in self.reach.readable().skip(1) {
-            *locks.entry(scope.lock_key()).or_default() |= self.written.contains(scope);
-        }
-        locks.into_iter().collect()
-    }
-
-    /// The records to load, each once.
-    #[must_use]
-    pub fn keys(&self) -> Vec<RecordKey> {
-        let keys: BTreeSet<_> = self
-            .push
-            .changes
-            .iter()
-            .flat_map(|change| self.candidates(change))
-            .collect();
-        keys.into_iter().collect()
-    }
-
-    /// The clients' own event ids, of which the store says which are taken.
-    #[must_use]
-    pub fn event_ids(&self) -> Vec<EventId> {
-        self.push
-            .changes
-            .iter()
-            .filter_map(|change| change.event_id)
-            .collect()
-    }
-
-    /// Where a change may go, the first choice first.
-    fn candidates(&self, change: &Change) -> Vec<RecordKey> {
-        let key = |scope: &Scope| RecordKey {
-            scope: scope.clone(),
-            table: change.table.clone(),
-            record: change.id.clone(),
-        };
-        match &change.space {
-            Some(space) => vec![key(self
-                .reach
-                .writable_space(space)
-                .unwrap_or(self.reach.personal()))],
-            None => self.reach.writable().map(key).collect(),
-        }
-    }
-
-    /// Where a change goes: where its space says, else where its author has that record (by this very push, too), else
-    /// to the personal scope.
-    fn target(
-        &self,
-        change: &Change,
-        loaded: &Loaded,
-        earlier: &HashMap<RecordKey, usize>,
-    ) -> RecordKey {
-        let mut candidates = self.candidates(change);
-        let place = candidates
-            .iter()
-            .position(|key| loaded.records.contains_key(key) || earlier.contains_key(key))
-            .unwrap_or(0);
-        candidates.swap_remove(place)
-    }
-
-    /// Decides what the push does.
-    ///
-    /// # Errors
-    ///
-    /// `Ok(Err(…))` if a scope must be locked for writing first; [`StoreError::Fault`] if what was loaded cannot be
-    /// read.
-    pub fn decide(
-        self,
-        loaded: &Loaded,
-        rules: Rules,
-    ) -> Result<Result<Decision, ScopeMissing>, StoreError> {
-        let mut keys: Vec<RecordKey> = Vec::new();
-        let mut places: HashMap<RecordKey, usize> = HashMap::new();
-        let mut targets = Vec::with_capacity(self.push.changes.len());
-        for change in &self.push.changes {
-            let key = self.target(change, loaded, &places);
-            if !self.written.contains(&key.scope) {
-                return Ok(Err(ScopeMissing(key.scope)));
-            }
-            let place = *places.entry(key.clone()).or_insert_with(|| {
-                keys.push(key);
-                keys.len() - 1
-            });
-            targets.push(place);
-        }
-        let read = |key| match loaded.records.get(key) {
-            Some((state, version)) => RecordState::read(state, *version, &loaded.rows),
-            None => Ok(Record::default()),
-        };
-        let records = keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let Intake { push, reach, .. } = self;
-        let edits: Vec<_> = targets.into_iter().zip(&push.changes).collect();
-        let context = Context {
-            user: &push.caller.user,
-            client: &push.caller.client,
-            now: push.now,
-            skew_millis: rules.skew_millis,
-            history_millis: rules.history_millis,
-            seen: push.since.position().0,
-            correction_bytes: CORRECTION_BYTES,
-        };
-        let plan = sync_merge::plan(&context, records, &edits);
-        let event_ids = event_ids(&push, loaded, &plan);
-        Ok(Ok(Decision {
-            push,
-            reach,
-            rules,
-            keys,
-            plan,
-            event_ids,
-        }))
-    }
-}
-
-/// The event id of each new row: the client's own if it is new to the user, else a fresh one.
-fn event_ids(push: &Push, loaded: &Loaded, plan: &Plan) -> Vec<EventId> {
-    let mut taken = loaded.taken.clone();
-    let mut ids = push.ids.clone();
-    let mut event_id = |row: &NewRow| {
-        let own = match row.origin {
-            RowOrigin::Change(place) => push.changes[place].event_id,
-            RowOrigin::Server => None,
-        };
-        own.filter(|id| taken.insert(*id))
-            .unwrap_or_else(|| ids.fresh())
-    };
-    plan.rows.iter().map(&mut event_id).collect()
-}
 
 /// What a push does, before it has its positions.
 #[derive(Debug)]
@@ -276,6 +44,37 @@ pub struct Writes {
 }
 
 impl Decision {
+    /// Lets the changes of a push stand against the records that they are for: their keys, what is known of them, and
+    /// for each change the place of its record.
+    pub(crate) fn new(
+        push: Push,
+        reach: Reach,
+        rules: Rules,
+        loaded: &Loaded,
+        (keys, records, targets): (Vec<RecordKey>, Vec<Record>, Vec<usize>),
+    ) -> Self {
+        let edits: Vec<_> = targets.into_iter().zip(&push.changes).collect();
+        let context = Context {
+            user: &push.caller.user,
+            client: &push.caller.client,
+            now: push.now,
+            skew_millis: rules.skew_millis,
+            history_millis: rules.history_millis,
+            seen: push.since.position().0,
+            correction_bytes: CORRECTION_BYTES,
+        };
+        let plan = sync_merge::plan(&context, records, &edits);
+        let event_ids = event_ids(&push, loaded, &plan);
+        Self {
+            push,
+            reach,
+            rules,
+            keys,
+            plan,
+            event_ids,
+        }
+    }
+
     /// How many positions to draw.
     #[must_use]
     pub fn positions(&self) -> usize {
@@ -495,4 +294,19 @@ impl Decision {
 
 fn at(base: Position, place: usize) -> Position {
     Position(base.0 + i64::try_from(place).unwrap_or(i64::MAX - base.0))
+}
+
+/// The event id of each new row: the client's own if it is new to the user, else a fresh one.
+fn event_ids(push: &Push, loaded: &Loaded, plan: &Plan) -> Vec<EventId> {
+    let mut taken = loaded.taken().clone();
+    let mut ids = push.ids.clone();
+    let mut event_id = |row: &NewRow| {
+        let own = match row.origin {
+            RowOrigin::Change(place) => push.changes[place].event_id,
+            RowOrigin::Server => None,
+        };
+        own.filter(|id| taken.insert(*id))
+            .unwrap_or_else(|| ids.fresh())
+    };
+    plan.rows.iter().map(&mut event_id).collect()
 }
