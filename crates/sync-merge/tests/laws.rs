@@ -454,6 +454,56 @@ fn an_update_of_a_deleted_record_carries_its_deleted_at() {
 }
 
 #[test]
+fn a_correction_of_a_deleted_record_carries_its_deleted_at() {
+    let mut replica = Replica::new();
+    replica.push(&one("x", update(&[("a", "1", 5)])));
+    replica.push(&one("x", deletion(&[], 6)));
+    let plan = replica.push(&one("y", update(&[("a", "2", 4)])));
+    let told: Vec<_> = plan.corrections[0]
+        .fields
+        .iter()
+        .map(|(name, ..)| name.as_str())
+        .collect();
+    assert_eq!(told, ["a", "deletedAt"]);
+}
+
+#[test]
+fn after_a_timeless_delete_whoever_writes_is_told_all_that_stands() {
+    let mut replica = Replica::new();
+    replica.push(&one("x", insert(&[("a", "1", 1), ("b", "1", 1)], 1)));
+    replica.push(&one("z", deletion(&[], 0)));
+    let deleted = replica.push(&one("x", deletion(&[], 1_500)));
+    replica.push(&one("y", update(&[("deletedAt", "null", 1_600)])));
+    let live = replica.push(&one("x", update(&[("a", "2", 1_700)])));
+    let told = |plan: &Plan| -> Vec<String> {
+        let fields = plan.corrections.iter().flat_map(|told| &told.fields);
+        fields.map(|(name, ..)| name.as_str().to_owned()).collect()
+    };
+    assert_eq!(told(&deleted), ["deletedAt"]);
+    assert_eq!(told(&live), ["a", "b", "deletedAt"]);
+}
+
+#[test]
+fn a_record_that_is_undeleted_twice_is_brought_whole_twice() {
+    let mut replica = Replica::new();
+    replica.push(&one("x", insert(&[("a", "1", 1)], 1)));
+    replica.push(&one("x", deletion(&[], 2)));
+    for at in [3, 4] {
+        let plan = replica.push(&one("y", update(&[("deletedAt", "null", at)])));
+        let names: Vec<_> = plan.rows[0]
+            .fields
+            .iter()
+            .map(|(name, ..)| name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            ["deletedAt", "a"],
+            "the first row dies of the second"
+        );
+    }
+}
+
+#[test]
 fn whoever_inserts_a_deleted_record_is_told_that_it_is_deleted() {
     let mut replica = Replica::new();
     replica.push(&one("x", deletion(&[], 3)));

@@ -61,7 +61,7 @@ pub(crate) fn fill(rows: &[Row], app: &AppId) -> Result<Page, StoreError> {
 }
 
 /// Reads one row, in the order of the columns of [`queries::PAGE`].
-fn entry(row: &Row, app: &AppId) -> Result<Entry, StoreError> {
+pub(crate) fn entry(row: &Row, app: &AppId) -> Result<Entry, StoreError> {
     let text = |column| row.get::<_, &str>(column);
     let value = |column| {
         let text: Option<&str> = row.get(column);

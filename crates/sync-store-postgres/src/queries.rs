@@ -3,6 +3,7 @@
 //! Deltas compare whole rows, `(scope, app_id, position) > (…)`, and sort by the same columns: only the index of live
 //! rows yields that order, so that no plan can walk the whole log by position or sort the history of a user.
 
+pub(crate) mod own;
 pub(crate) mod upkeep;
 
 /// What each transaction begins with.
@@ -62,14 +63,6 @@ from (
     order by wanted.place
     offset 0
 ) as lock";
-
-/// The spaces of a user: $1 user.
-pub(crate) const GRANTS: &str = "\
--- grants
-select space_id, role
-from sync_grants
-where user_id = $1
-order by space_id";
 
 /// Opens the second wall for the scopes that the grants give: $1 those to read, $2 those to write.
 pub(crate) const REACH: &str = "\
@@ -350,57 +343,3 @@ set
     state = excluded.state,
     version = excluded.version,
     deleted_since = excluded.deleted_since";
-
-/// Keeps changes aside, each once: $1 user, $2 app, $3 time of receipt; arrays: $4 digests, $5 texts, $6 reasons, $7 sizes.
-pub(crate) const PARK: &str = "\
--- park
-insert into sync_parked (user_id, app_id, created_at, digest, raw, reason, size)
-select $1, $2, $3, new.digest, new.raw, new.reason, new.size
-from unnest($4::bytea[], $5::text[], $6::text[], $7::integer[])
-    with ordinality as new (digest, raw, reason, size, place)
-order by new.place
-on conflict (user_id, app_id, digest) do nothing";
-
-/// Lets the oldest of what is kept aside for a user go: $1 user, $2 how many stay, $3 how many bytes stay.
-pub(crate) const CLEAR_PARKED: &str = "\
--- park
-delete from sync_parked
-where user_id = $1
-    and place <= (
-        select max(aside.place)
-        from (
-            select
-                place,
-                row_number() over newest_first as number,
-                sum(size) over newest_first as bytes
-            from sync_parked
-            where user_id = $1
-            window newest_first as (order by place desc rows unbounded preceding)
-        ) as aside
-        where aside.number > $2::bigint
-            or aside.bytes > $3::bigint
-    )";
-
-/// What is kept aside for a user of an app: $1 user, $2 app.
-pub(crate) const PARKED: &str = "\
--- parked
-select raw, reason
-from sync_parked
-where user_id = $1
-    and app_id = $2
-order by place";
-
-/// Gives a user a role in a space: $1 user, $2 space, $3 role, $4 position. A change of role does not move the position.
-pub(crate) const GRANT: &str = "\
--- grant
-insert into sync_grants (user_id, space_id, role, position)
-values ($1, $2, $3, $4)
-on conflict (user_id, space_id) do update
-set role = excluded.role";
-
-/// Takes a user's role in a space away: $1 user, $2 space.
-pub(crate) const REVOKE: &str = "\
--- revoke
-delete from sync_grants
-where user_id = $1
-    and space_id = $2";

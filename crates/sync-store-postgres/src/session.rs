@@ -103,7 +103,7 @@ impl Session {
             Mode::ToWrite => queries::LOCK_TO_WRITE,
         };
         let [rollback, lock, grants] = self
-            .statements([queries::ROLLBACK, lock, queries::GRANTS])
+            .statements([queries::ROLLBACK, lock, queries::own::GRANTS])
             .await?;
         let key = personal(user).lock_key();
         let connection = self.connection();
@@ -197,7 +197,7 @@ pub(crate) async fn answered<T>(
     }
 }
 
-/// Reads the rows of [`queries::GRANTS`].
+/// Reads the rows of [`queries::own::GRANTS`].
 pub(crate) fn read_grants(rows: &[Row]) -> Result<Vec<Grant>, StoreError> {
     rows.iter().map(read_grant).collect()
 }

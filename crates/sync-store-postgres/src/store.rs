@@ -29,7 +29,7 @@ const STATEMENTS: &[&str] = &[
     queries::LOCK_TO_READ,
     queries::LOCK_TO_WRITE,
     queries::LOCK_OTHERS,
-    queries::GRANTS,
+    queries::own::GRANTS,
     queries::REACH,
     queries::LOAD,
     queries::TAKEN,
@@ -39,9 +39,9 @@ const STATEMENTS: &[&str] = &[
     queries::APPEND,
     queries::BURY,
     queries::KEEP,
-    queries::PARK,
-    queries::CLEAR_PARKED,
-    queries::PARKED,
+    queries::own::PARK,
+    queries::own::CLEAR_PARKED,
+    queries::own::PARKED,
     queries::COMMIT,
     queries::ROLLBACK,
 ];
@@ -131,10 +131,10 @@ impl PostgresStore {
                     let position = self.drawer.draw(1, now).await?.0;
                     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
                         [&user, &space, &role.as_str(), &position];
-                    answered(connection.execute(queries::GRANT, &parameters)).await?;
+                    answered(connection.execute(queries::own::GRANT, &parameters)).await?;
                 }
                 None => {
-                    answered(connection.execute(queries::REVOKE, &[&user, &space])).await?;
+                    answered(connection.execute(queries::own::REVOKE, &[&user, &space])).await?;
                 }
             }
             session.commit().await
@@ -231,14 +231,14 @@ impl Store for PostgresStore {
 
     fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
         Box::pin(async move {
-            let rows = self.read_own(&user, queries::GRANTS, None).await;
+            let rows = self.read_own(&user, queries::own::GRANTS, None).await;
             read_grants(&rows.map_err(Failure::into_error)?)
         })
     }
 
     fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
         Box::pin(async move {
-            let rows = self.read_own(&user, queries::PARKED, Some(&app)).await;
+            let rows = self.read_own(&user, queries::own::PARKED, Some(&app)).await;
             let rows = rows.map_err(Failure::into_error)?;
             rows.iter().map(read_parked).collect()
         })

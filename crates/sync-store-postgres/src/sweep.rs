@@ -3,19 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use sync_protocol::Millis;
+use deadpool_postgres::Object;
+use futures_util::future::try_join3;
+use sync_merge::deleted_at;
+use sync_protocol::{AppId, Millis};
 use sync_store::{RecordState, Scope, StoreError, Swept, strip_deleted};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::failure::Failure;
 use crate::instant::instant;
+use crate::page;
 use crate::queries::upkeep;
 use crate::session::{Acting, Session, answered};
 use crate::store::PostgresStore;
-use crate::write::array_literal;
+use crate::write::{array_literal, size};
 
-/// How many rows and records a sweep removes at most.
-const BATCH: i64 = 1000;
+/// How many rows a sweep removes at most.
+const ROWS: i64 = 1000;
+/// How many deleted records a sweep strips at most: fewer, since it has their last values in memory.
+const RECORDS: i64 = 100;
 
 /// Tombstones to be written, one array per column, and the rows that die with it.
 #[derive(Debug, Default)]
@@ -28,6 +35,17 @@ struct Stripped {
     states: Vec<String>,
     dead: Vec<i64>,
     dead_since: Vec<SystemTime>,
+    /// The rows that the tombstones point at.
+    left: Vec<i64>,
+}
+
+/// Rows of which only the delete is left, one array per column.
+#[derive(Debug, Default)]
+struct Shortened {
+    positions: Vec<i64>,
+    data: Vec<String>,
+    field_timestamps: Vec<String>,
+    sizes: Vec<i32>,
 }
 
 impl PostgresStore {
@@ -40,11 +58,11 @@ impl PostgresStore {
         let session = Session::take(self.pool()).await?;
         let outcome = remove_dead(&session, before).await;
         let rows = session.close(outcome).await?;
-        let batch = usize::try_from(BATCH).unwrap_or(usize::MAX);
+        let is_full = |count: usize, batch| i64::try_from(count).is_ok_and(|count| count >= batch);
         Ok(Swept {
             rows,
             records,
-            more: rows >= batch || records >= batch,
+            more: is_full(rows, ROWS) || is_full(records, RECORDS),
         })
     }
 }
@@ -53,33 +71,51 @@ impl PostgresStore {
 async fn strip(session: &Session, before: SystemTime) -> Result<usize, Failure> {
     answered(session.open(Acting::Maintenance, "")).await?;
     let connection = session.connection();
-    let due = answered(connection.query(upkeep::DUE, &[&before, &BATCH])).await?;
+    let due = answered(connection.query(upkeep::DUE, &[&before, &RECORDS])).await?;
     let scopes = lock_idle(session, &due).await?;
     if scopes.is_empty() {
         session.commit().await?;
         return Ok(0);
     }
     // What was read before the locks may have changed since.
-    let rows = answered(connection.query(upkeep::DELETED, &[&before, &BATCH, &scopes])).await?;
+    let rows = answered(connection.query(upkeep::DELETED, &[&before, &RECORDS, &scopes])).await?;
     let stripped = Stripped::of(&rows)?;
-    let columns = &stripped;
-    answered(futures_util::future::try_join(
-        connection.execute(
-            upkeep::STRIP,
-            &[
-                &columns.scopes,
-                &columns.apps,
-                &columns.tables,
-                &columns.records,
-                &columns.rows,
-                &columns.states,
-            ],
-        ),
-        connection.execute(upkeep::BURY_STRIPPED, &[&columns.dead, &columns.dead_since]),
-    ))
-    .await?;
+    let left = answered(connection.query(upkeep::ROWS, &[&stripped.left])).await?;
+    let shortened = Shortened::of(&left)?;
+    answered(write(connection, &stripped, &shortened)).await?;
     session.commit().await?;
     Ok(rows.len())
+}
+
+async fn write(
+    connection: &Object,
+    stripped: &Stripped,
+    shortened: &Shortened,
+) -> Result<(), tokio_postgres::Error> {
+    let tombstones: [&(dyn ToSql + Sync); 6] = [
+        &stripped.scopes,
+        &stripped.apps,
+        &stripped.tables,
+        &stripped.records,
+        &stripped.rows,
+        &stripped.states,
+    ];
+    let rows: [&(dyn ToSql + Sync); 4] = [
+        &shortened.positions,
+        &shortened.data,
+        &shortened.field_timestamps,
+        &shortened.sizes,
+    ];
+    try_join3(
+        connection.execute(upkeep::STRIP, &tombstones),
+        connection.execute(
+            upkeep::BURY_STRIPPED,
+            &[&stripped.dead, &stripped.dead_since],
+        ),
+        connection.execute(upkeep::SHORTEN, &rows),
+    )
+    .await
+    .map(|_| ())
 }
 
 /// Locks those of the scopes that can be locked at once.
@@ -126,6 +162,7 @@ impl Stripped {
                 self.dead_since.push(since);
             }
         }
+        self.left.extend(&left.rows);
         self.scopes.push(row.get(0));
         self.apps.push(row.get(1));
         self.tables.push(row.get(2));
@@ -136,11 +173,32 @@ impl Stripped {
     }
 }
 
+impl Shortened {
+    fn of(rows: &[Row]) -> Result<Self, StoreError> {
+        let mut shortened = Self::default();
+        for row in rows {
+            shortened.add(row)?;
+        }
+        Ok(shortened)
+    }
+
+    fn add(&mut self, row: &Row) -> Result<(), StoreError> {
+        let app = AppId::new(row.get(19)).map_err(page::unreadable)?;
+        let mut entry = page::entry(row, &app)?;
+        entry.fields.retain(|(name, ..)| name == deleted_at());
+        self.positions.push(entry.position.0);
+        self.data.push(entry.data());
+        self.field_timestamps.push(entry.field_timestamps());
+        self.sizes.push(size(entry.written_size()));
+        Ok(())
+    }
+}
+
 /// Removes dead rows. Nothing refers to them, so no scope is locked; what another sweep removes is passed over.
 async fn remove_dead(session: &Session, before: SystemTime) -> Result<usize, Failure> {
     answered(session.open(Acting::Maintenance, "")).await?;
     let connection = session.connection();
-    let removed = answered(connection.execute(upkeep::REMOVE_DEAD, &[&before, &BATCH])).await?;
+    let removed = answered(connection.execute(upkeep::REMOVE_DEAD, &[&before, &ROWS])).await?;
     session.commit().await?;
     Ok(usize::try_from(removed).unwrap_or(usize::MAX))
 }

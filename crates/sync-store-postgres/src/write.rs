@@ -38,8 +38,8 @@ impl Pens {
             queries::APPEND,
             queries::BURY,
             queries::KEEP,
-            queries::PARK,
-            queries::CLEAR_PARKED,
+            queries::own::PARK,
+            queries::own::CLEAR_PARKED,
         ];
         let [append, bury, keep, park, clear] = session.statements(sql).await?;
         Ok(Self {
@@ -207,6 +207,7 @@ fn column<'a, T, C>(rows: &'a [T], cell: impl FnMut(&'a T) -> C) -> Vec<C> {
     rows.iter().map(cell).collect()
 }
 
-fn size(bytes: usize) -> i32 {
+/// A size as its column has it.
+pub(crate) fn size(bytes: usize) -> i32 {
     i32::try_from(bytes).unwrap_or(i32::MAX)
 }

@@ -2,15 +2,28 @@
 
 mod web_client;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use serde_json::{Value as Json, json};
 use sync_protocol::{Millis, SpaceId, UserId};
 use sync_store::{MemoryStore, Role, Rules, Store};
-use web_client::{InProcess, Scenario, World};
+use web_client::{
+    Dice, InProcess, OldestClient, PullRequest, PushRequest, Scenario, Server, TABLES, World,
+};
 
 fn world(scenario: Scenario, seed: u64) -> World<InProcess> {
-    let store = Arc::new(MemoryStore::new(Rules::default()));
+    let rules = Rules::default();
+    let history_millis = if scenario.sweeps {
+        1_000
+    } else {
+        rules.history_millis
+    };
+    let store = Arc::new(MemoryStore::new(Rules {
+        history_millis,
+        ..rules
+    }));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -65,7 +78,7 @@ fn a_clock_far_ahead_keeps_its_own_values_and_nothing_else() {
         ahead: true,
         ..Scenario::PLAIN
     };
-    tell(scenario, 300);
+    tell(scenario, 200);
 }
 
 #[test]
@@ -95,4 +108,114 @@ fn web_clients_converge_though_pages_and_corrections_overflow() {
         ..Scenario::PLAIN
     };
     tell(scenario, 8);
+}
+
+#[test]
+fn what_the_server_forgets_does_not_come_back() {
+    let scenario = Scenario {
+        sweeps: true,
+        ..Scenario::PLAIN
+    };
+    tell(scenario, 200);
+}
+
+/// Somebody who reads one table in pages of any size, and what of it has come.
+struct Reader {
+    name: String,
+    table: &'static str,
+    since: String,
+    seen: BTreeSet<String>,
+    oldest: OldestClient,
+}
+
+impl Reader {
+    fn new(name: &str, table: &'static str) -> Self {
+        Self {
+            name: name.to_owned(),
+            table,
+            since: "1970-01-01T00:00:00.000000000Z".to_owned(),
+            seen: BTreeSet::new(),
+            oldest: OldestClient::default(),
+        }
+    }
+
+    /// Reads one page; whether there is more.
+    fn read(&mut self, server: &mut InProcess, limit: usize, now: Millis) -> bool {
+        let request = PullRequest {
+            user: "anna".to_owned(),
+            client: self.name.clone(),
+            table: self.table.to_owned(),
+            since: self.since.clone(),
+            limit,
+        };
+        let answer = server.pull(&request, now);
+        self.oldest.take_page(&answer);
+        let answer: Json = serde_json::from_str(&answer).expect("an answer is JSON");
+        for change in answer["serverChanges"].as_array().expect("a list") {
+            let event = change["eventId"].as_str().expect("a text").to_owned();
+            assert!(self.seen.insert(event), "it comes twice: {change}");
+        }
+        let until = answer["syncedUntil"].as_str().expect("a text").to_owned();
+        assert!(until >= self.since, "{} -> {until}", self.since);
+        self.since = until;
+        answer["hasMore"] == true
+    }
+}
+
+/// A change that undeletes nothing: clients of the oldest generation have no record of what they once deleted.
+fn random_change(dice: &mut Dice, now: Millis) -> Json {
+    let (field, time) = (
+        dice.pick(&["title", "done", "deletedAt"]),
+        Millis(now.0 + dice.around(3)).to_string(),
+    );
+    let mut change = json!({"table": dice.pick(&TABLES), "id": dice.pick(&["r1", "r2", "r3"])});
+    change["op"] = json!(dice.pick(&["insert", "update", "update", "delete"]));
+    let value = match dice.throw(3) {
+        0 if field != "deletedAt" => Json::Null,
+        other => json!(other),
+    };
+    change["data"] = json!({field: value, "updatedAt": time});
+    change["fields"] = json!({field: {"value": value, "at": time}});
+    change
+}
+
+#[test]
+fn no_reader_misses_a_live_row_whatever_the_size_of_its_pages() {
+    for seed in 0..150 {
+        let mut dice = Dice::new(seed);
+        let mut server = InProcess::new(Arc::new(MemoryStore::new(Rules::default())));
+        let readers = ["p", "q"].iter();
+        let mut readers: Vec<_> = readers
+            .flat_map(|name| TABLES.map(|table| Reader::new(name, table)))
+            .collect();
+        let mut now = Millis(1_767_225_600_000);
+        for _ in 0..80 {
+            now.0 += dice.pick(&[0, 0, 1, 1_000, -3_600_000]);
+            if dice.percent(50) {
+                let changes: Vec<_> = (0..=dice.throw(3))
+                    .map(|_| random_change(&mut dice, now))
+                    .collect();
+                let request = PushRequest {
+                    user: "anna".to_owned(),
+                    client: dice.pick(&["a", "b"]).to_owned(),
+                    body: json!({"since": "", "changes": changes}).to_string(),
+                };
+                server.push(&request, now);
+            } else {
+                let reader = dice.throw(readers.len());
+                let limit = dice.pick(&[1, 2, 3, 1000]);
+                readers[reader].read(&mut server, limit, now);
+            }
+        }
+        for reader in &mut readers {
+            while reader.read(&mut server, dice.pick(&[1, 2, 3]), now) {}
+            let mut newcomer = Reader::new("newcomer", reader.table);
+            while newcomer.read(&mut server, 1000, now) {}
+            let missed: Vec<_> = newcomer.seen.difference(&reader.seen).collect();
+            assert!(missed.is_empty(), "seed {seed}: {missed:?}");
+            let lacks = |key: &&(String, String)| !reader.oldest.records.contains_key(*key);
+            let lacking: Vec<_> = newcomer.oldest.live().filter(lacks).collect();
+            assert!(lacking.is_empty(), "seed {seed}: {lacking:?}");
+        }
+    }
 }

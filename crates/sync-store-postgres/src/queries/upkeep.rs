@@ -52,6 +52,44 @@ set dead_since = stripped.since
 from unnest($1::bigint[], $2::timestamptz[]) as stripped (position, since)
 where change.position = stripped.position";
 
+/// Rows by their positions $1, with the columns of [`super::PAGE`] and the app.
+pub(crate) const ROWS: &str = "\
+-- strip
+select
+    position,
+    true,
+    scope,
+    table_name,
+    record_id,
+    id,
+    op,
+    data,
+    field_timestamps,
+    user_id,
+    client_id,
+    space_id,
+    created_at,
+    schema_version,
+    actor,
+    origin,
+    opens,
+    to_everyone,
+    undated,
+    app_id
+from sync_changes
+where position = any($1)";
+
+/// Writes the values of rows over, one array per column: $1 positions, $2 values, $3 times, $4 sizes.
+pub(crate) const SHORTEN: &str = "\
+-- strip
+update sync_changes as change
+set
+    data = short.data,
+    field_timestamps = short.field_timestamps,
+    size = short.size
+from unnest($1::bigint[], $2::text[], $3::text[], $4::integer[]) as short (position, data, field_timestamps, size)
+where change.position = short.position";
+
 /// Removes dead rows: $1 dead since at or before, $2 how many at most. Returns how many it removed.
 pub(crate) const REMOVE_DEAD: &str = "\
 -- remove_dead

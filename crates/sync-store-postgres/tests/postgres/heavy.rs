@@ -80,18 +80,27 @@ async fn no_row_is_skipped_and_none_comes_twice() {
         .iter()
         .cloned()
         .partition(|row| world.is_before_step(row));
+    let to_see = |rows: &[Row]| -> usize {
+        let counts = seen_naively
+            .iter()
+            .map(|seen| rows.iter().filter(|row| seen.may_see(row)).count());
+        counts.sum()
+    };
     let lost = |rows: &[Row]| judge(rows, &seen_naively).skipped;
-    let (lost_early, lost_late) = (lost(&early), lost(&late));
+    let lost_early = lost(&early);
     println!(
         "{} commits of {} rows, {} rolled back, {KILLS} kills, {} cursors\n\
          position cursor: {read} rows read, {} skipped, {} twice\n\
-         created_at cursor: {NAIVE_READERS} cursors, {lost_early} lost before the clock stepped back, {lost_late} after",
+         created_at cursor: {NAIVE_READERS} cursors, {lost_early} of {} lost before the clock stepped back, {} of {} after",
         world.commits.load(Ordering::SeqCst),
         rows.len(),
         world.rollbacks.load(Ordering::SeqCst),
         seen.len(),
         verdict.skipped,
         verdict.twice,
+        to_see(&early),
+        lost(&late),
+        to_see(&late),
     );
     assert!(world.commits.load(Ordering::SeqCst) >= COMMITS);
     assert_eq!(verdict, Verdict::default());

@@ -9,6 +9,7 @@ mod failure;
 mod heavy;
 mod migrations;
 mod support;
+mod tls;
 mod waits;
 mod walls;
 mod wire;

@@ -74,10 +74,6 @@ impl WebClient {
         self.cursors.clear();
     }
 
-    pub(crate) fn tables(&self) -> &[String] {
-        &self.tables
-    }
-
     pub(crate) fn cursor(&self, table: &str) -> String {
         self.cursors
             .get(table)

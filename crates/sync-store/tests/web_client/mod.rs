@@ -13,4 +13,4 @@ pub(crate) use dice::Dice;
 pub(crate) use oldest::OldestClient;
 pub(crate) use oracle::Oracle;
 pub(crate) use server::{InProcess, PullRequest, PushRequest, Server};
-pub(crate) use world::{Scenario, World};
+pub(crate) use world::{Scenario, TABLES, World};

@@ -10,12 +10,11 @@ use super::client::fault;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OldestClient {
     pub(crate) records: BTreeMap<(String, String), Map<String, Json>>,
-    pub(crate) cursors: BTreeMap<String, String>,
 }
 
 impl OldestClient {
     /// Takes one page; it goes on at the next interval, whatever `hasMore` says.
-    pub(crate) fn take_page(&mut self, table: &str, answer: &str) {
+    pub(crate) fn take_page(&mut self, answer: &str) {
         let answer: Json = serde_json::from_str(answer).expect("an answer is JSON");
         for change in answer["serverChanges"]
             .as_array()
@@ -24,8 +23,14 @@ impl OldestClient {
             assert_eq!(fault(change), None, "{change}");
             self.apply(change);
         }
-        let cursor = answer["syncedUntil"].as_str().expect("a cursor");
-        self.cursors.insert(table.to_owned(), cursor.to_owned());
+    }
+
+    /// The records that are not marked as deleted.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &(String, String)> {
+        let live = |(_, record): &(_, &Map<String, Json>)| {
+            record.get("deletedAt").is_none_or(Json::is_null)
+        };
+        self.records.iter().filter(live).map(|(key, _)| key)
     }
 
     fn apply(&mut self, change: &Json) {

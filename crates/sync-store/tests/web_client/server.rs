@@ -36,6 +36,9 @@ pub(crate) struct Reply {
 pub(crate) trait Server {
     fn push(&mut self, request: &PushRequest, now: Millis) -> Reply;
     fn pull(&mut self, request: &PullRequest, now: Millis) -> String;
+
+    /// Removes what is dead for long, where it does not do so by itself.
+    fn sweep(&mut self, now: Millis);
 }
 
 /// A store behind the real parser and the real writer, without HTTP.
@@ -97,6 +100,15 @@ impl Server for InProcess {
             .block_on(self.store.pull(pull))
             .expect("the store answers");
         serde_json::to_string(&answer).expect("an answer is JSON")
+    }
+
+    fn sweep(&mut self, now: Millis) {
+        while self
+            .runtime
+            .block_on(self.store.sweep(now))
+            .expect("the store sweeps")
+            .more
+        {}
     }
 }
 

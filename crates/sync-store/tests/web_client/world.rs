@@ -33,6 +33,8 @@ pub(crate) struct Scenario {
     pub(crate) flights: usize,
     /// Whether databases get lost.
     pub(crate) wipes: bool,
+    /// Whether the server forgets what is dead, and nobody undeletes: what was forgotten does not come back.
+    pub(crate) sweeps: bool,
     /// Whether values are so large that few of them fill a page, and fewer the room for corrections.
     pub(crate) fat: bool,
 }
@@ -47,6 +49,7 @@ impl Scenario {
         space: false,
         flights: 3,
         wipes: true,
+        sweeps: false,
         fat: false,
     };
 }
@@ -161,6 +164,11 @@ impl<S: Server> World<S> {
         match self.dice.throw(100) {
             0..3 => self.move_clocks(device),
             3..5 if self.scenario.wipes => self.wipe(device),
+            3..8 if self.scenario.sweeps => {
+                let now = self.server_now();
+                self.tell(|| "the server sweeps".to_owned());
+                self.server.sweep(now);
+            }
             5..15 if self.scenario.program => self.write_by_program(),
             5..45 => self.edit(device),
             _ if self.devices[device].flights.is_empty() => self.start(device),
@@ -222,6 +230,7 @@ impl<S: Server> World<S> {
                 fields.push(("deletedAt", json!(now)));
                 client.soft_delete(&key, &fields, &now, number);
             }
+            (false, 0..6) if self.scenario.sweeps => client.update(&key, &fields, &now, number),
             (false, 0..3) => client.update(&key, &[("deletedAt", Json::Null)], &now, number),
             (false, 3..6) => {
                 fields.push(("deletedAt", Json::Null));
@@ -259,7 +268,7 @@ impl<S: Server> World<S> {
                 data.insert("createdAt".to_owned(), json!(now));
             }
         }
-        if self.dice.percent(20) {
+        if !self.scenario.sweeps && self.dice.percent(20) {
             data.insert("deletedAt".to_owned(), Json::Null);
         }
         if self.scenario.space {
@@ -452,6 +461,8 @@ impl<S: Server> World<S> {
             )
         });
         let known = sent.iter().all(|number| self.processed.contains(number));
+        // What was forgotten of a deleted record is news when it is sent again.
+        let known = known && !self.scenario.sweeps;
         if let (true, Some(appended)) = (known, reply.appended) {
             assert_eq!(appended, 0, "a push sent again stores something: {body}");
         }

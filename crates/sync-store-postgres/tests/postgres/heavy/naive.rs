@@ -9,7 +9,8 @@ use super::Shared;
 use super::world::{Seen, scopes};
 use sync_protocol::Millis;
 
-const PAUSE: Duration = Duration::from_millis(10);
+/// The pause between two pages; clients of the replaced service wait for 30 s, and lose less often.
+const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Naive {
     world: Shared,

@@ -10,7 +10,7 @@ use super::{Shared, table_of};
 use crate::support::{ids, pull};
 
 /// The pause at the head, and after an answer that the store is away.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(25);
 
 pub(super) struct Reader {
     world: Shared,

@@ -1,7 +1,7 @@
 //! What writers and readers share: the store, the clock, the counts, and who may see what.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sync_protocol::Millis;
@@ -31,7 +31,7 @@ pub(super) struct World {
     pub(super) rollbacks: Arc<AtomicUsize>,
     url: String,
     started: Instant,
-    stepped_back_at: AtomicI64,
+    has_stepped_back: AtomicBool,
     writing: AtomicUsize,
 }
 
@@ -88,7 +88,7 @@ impl World {
             rollbacks,
             url: url.to_owned(),
             started: Instant::now(),
-            stepped_back_at: AtomicI64::new(i64::MAX),
+            has_stepped_back: AtomicBool::new(false),
             writing: AtomicUsize::new(WRITERS),
         })
     }
@@ -96,8 +96,8 @@ impl World {
     /// The wall clock of the server.
     pub(super) fn now(&self) -> Millis {
         let steady = self.steady_now();
-        let has_stepped = self.stepped_back_at.load(Ordering::SeqCst) != i64::MAX;
-        Millis(steady.0 - if has_stepped { STEP } else { 0 })
+        let has_stepped_back = self.has_stepped_back.load(Ordering::SeqCst);
+        Millis(steady.0 - if has_stepped_back { STEP } else { 0 })
     }
 
     /// A clock that does not step.
@@ -106,8 +106,7 @@ impl World {
     }
 
     pub(super) fn step_the_clock_back(&self) {
-        let now = self.steady_now().0;
-        self.stepped_back_at.store(now, Ordering::SeqCst);
+        self.has_stepped_back.store(true, Ordering::SeqCst);
     }
 
     /// Whether a row was received before the clock stepped back.
