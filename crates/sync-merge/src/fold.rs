@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use sync_protocol::{Change, FieldName, FieldTime, Value};
 
 use crate::claim::{self, Claimed, Settled};
-use crate::{Context, Record, deleted_at};
+use crate::{Context, Record, Version, deleted_at};
 
 /// A write of the push that stands against the others of the push.
 #[derive(Clone, Debug)]
@@ -26,6 +26,17 @@ pub(crate) struct Candidate {
     pub(crate) undated: bool,
     /// Whether a later write of the push lost against it: then the client itself holds another value.
     pub(crate) overtook: bool,
+}
+
+impl Candidate {
+    /// The version that it would be.
+    pub(crate) fn version(&self, context: &Context<'_>) -> Version {
+        Version {
+            at: self.at,
+            client: context.client.clone(),
+            value: self.value.clone(),
+        }
+    }
 }
 
 /// The folded writes of a push on one record.

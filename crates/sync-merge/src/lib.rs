@@ -5,6 +5,8 @@
 //! rule. The laws (order, grouping and repetition of writes do not matter) are property tests beside it.
 
 mod claim;
+mod correct;
+mod decide;
 mod fold;
 mod plan;
 mod record;

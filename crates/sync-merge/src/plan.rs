@@ -1,12 +1,11 @@
 //! What a push does: which rows it appends, which rows die of it, and what its client is told.
 
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-
 use sync_protocol::{Change, ClientId, FieldName, FieldTime, Millis, Op, UserId, Value};
 
-use crate::fold::{Candidate, Folded};
-use crate::{Claimed, Held, Record, RowRef, Version, deleted_at};
+use crate::correct::send_oversize_corrections_through_the_log;
+use crate::decide::{Draft, decide};
+use crate::fold::Folded;
+use crate::{Record, RowRef, deleted_at};
 
 /// Who pushes, and when.
 #[derive(Clone, Copy, Debug)]
@@ -139,154 +138,6 @@ pub fn plan(context: &Context<'_>, records: Vec<Record>, changes: &[(usize, &Cha
     plan
 }
 
-/// What one change of the push has won.
-#[derive(Default)]
-struct Draft {
-    won: Vec<(usize, FieldName)>,
-    inserts: bool,
-    to_everyone: bool,
-    undated: bool,
-}
-
-/// How a write stands against the version that is held.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Won { tied: bool },
-    Replayed,
-    Lost,
-}
-
-fn compare(version: &Version, held: Option<&Held>) -> Standing {
-    let Some(held) = held else {
-        return Standing::Won { tied: false };
-    };
-    match version.cmp(&held.version) {
-        Ordering::Greater => Standing::Won {
-            tied: version.at == held.version.at,
-        },
-        Ordering::Equal => Standing::Replayed,
-        Ordering::Less => Standing::Lost,
-    }
-}
-
-/// Lets the folded writes of one record stand against what is known of it.
-fn decide(
-    plan: &mut Plan,
-    context: &Context<'_>,
-    record: usize,
-    fold: Folded,
-    drafts: &mut [Draft],
-) {
-    let known = &mut plan.records[record];
-    let was_deleted = known.is_deleted();
-    if let Some(place) = fold.inserted_by
-        && known.inserted.is_none()
-    {
-        drafts[place].inserts = true;
-    }
-    let mut told = BTreeSet::new();
-    let deletion = fold.fields.get(deleted_at());
-    let (deleted_by, undated) = (
-        deletion.map(|write| write.place),
-        deletion.is_some_and(|write| write.undated),
-    );
-    for (field, candidate) in fold.fields {
-        let Candidate {
-            place,
-            order,
-            value,
-            at,
-            superseded,
-            undated,
-            overtook,
-        } = candidate;
-        let version = Version {
-            at,
-            client: context.client.clone(),
-            value,
-        };
-        let held = known.fields.get(&field);
-        let standing = if superseded {
-            Standing::Lost
-        } else {
-            compare(&version, held)
-        };
-        if let (Standing::Lost, false, Some(held)) = (standing, superseded, held)
-            && !is_own_newer(&held.version, &version)
-            && held.version.value != version.value
-        {
-            plan.clashes
-                .push(clash(record, &field, &version, &held.version));
-        }
-        if overtook || matches!(standing, Standing::Lost | Standing::Won { tied: true }) {
-            told.insert(field.clone());
-        }
-        if let Standing::Won { tied } = standing {
-            let draft = &mut drafts[place];
-            draft.won.push((order, field.clone()));
-            draft.to_everyone |= tied;
-            draft.undated |= undated;
-            // The row is not there yet; `append` sets it.
-            known.fields.insert(
-                field,
-                Held {
-                    version,
-                    row: RowRef::New(usize::MAX),
-                },
-            );
-        }
-    }
-    if let Some(place) = fold.inserted_by
-        && known.is_deleted()
-        && deleted_by.is_none_or(|delete| delete < place)
-    {
-        drafts[place].to_everyone = true;
-        told.insert(deleted_at().clone());
-    }
-    let removed = was_removed(known) && !undated;
-    if !known.is_deleted() {
-        let lacks = |held: &Held| removed || was_deleted && held.version.client != *context.client;
-        let fields = known.fields.iter().filter(|(_, held)| lacks(held));
-        told.extend(fields.map(|(name, _)| name.clone()));
-    } else if removed || !told.is_empty() {
-        // Without it the client would make a live stump of the rest.
-        told.insert(deleted_at().clone());
-    }
-    let fields: Vec<_> = told
-        .into_iter()
-        .filter_map(|field| winner(known, field))
-        .collect();
-    if !fields.is_empty() {
-        plan.corrections.push(Correction { record, fields });
-    }
-}
-
-/// Whether a delete without a time is remembered: by such a one existing clients remove a record for good, own newer edits
-/// that they have not pushed yet and all. Then nobody is known to hold what it pushes.
-fn was_removed(record: &Record) -> bool {
-    let timeless = Claimed::timeless_delete();
-    record.claims.iter().any(|claim| claim.claimed == timeless)
-}
-
-/// Whether what stands is a later write of the very client that pushes: then it knows.
-fn is_own_newer(held: &Version, pushed: &Version) -> bool {
-    held.client == pushed.client && held.at > pushed.at
-}
-
-fn clash(record: usize, field: &FieldName, pushed: &Version, held: &Version) -> Clash {
-    Clash {
-        record,
-        field: field.clone(),
-        pushed: (pushed.value.clone(), pushed.at),
-        stands: (held.value.clone(), held.at),
-    }
-}
-
-fn winner(record: &Record, field: FieldName) -> Option<(FieldName, Value, FieldTime)> {
-    let version = &record.fields.get(&field)?.version;
-    Some((field, version.value.clone(), version.at))
-}
-
 /// Appends the row of one change, unless nothing is left of it.
 fn append(
     plan: &mut Plan,
@@ -311,7 +162,7 @@ fn append(
         if let Some(held) = known.fields.get_mut(&field) {
             held.row = row;
         }
-        fields.extend(winner(known, field));
+        fields.extend(known.winner(&field));
     }
     let only_deletes = matches!(fields.as_slice(), [(field, value, _)] if field == deleted_at() && !value.is_null());
     plan.rows.push(NewRow {
@@ -344,111 +195,21 @@ fn comes_back(after: &Record, before: &Record) -> bool {
 
 /// Puts beside the fields of a row what a reader without the record needs: of a deleted record its `deletedAt`, of one
 /// that comes back all of it.
-fn copy_beside(plan: &mut Plan, before: &[Record], place: usize) {
+pub(crate) fn copy_beside(plan: &mut Plan, before: &[Record], place: usize) {
     let row = &mut plan.rows[place];
     let after = &plan.records[row.record];
     let has_deletion = row.fields.iter().any(|(name, ..)| name == deleted_at());
     if after.is_deleted() && !has_deletion && after.fields[deleted_at()].row < RowRef::New(place) {
-        row.fields.extend(winner(after, deleted_at().clone()));
+        row.fields.extend(after.winner(deleted_at()));
     }
     if has_deletion && comes_back(after, &before[row.record]) {
         let others = after
             .fields
             .keys()
             .filter(|name| row.fields.iter().all(|(own, ..)| own != *name));
-        let copies: Vec<_> = others
-            .cloned()
-            .filter_map(|field| winner(after, field))
-            .collect();
+        let copies: Vec<_> = others.filter_map(|field| after.winner(field)).collect();
         row.fields.extend(copies);
     }
-}
-
-/// Sends the corrections for which the answer has no room through the log. What a new row says already is read there,
-/// what a row of somebody else that the client has not read yet says comes by itself, and the rest is appended again.
-fn send_oversize_corrections_through_the_log(
-    plan: &mut Plan,
-    context: &Context<'_>,
-    before: &[Record],
-) {
-    let mut room = context.correction_bytes;
-    for correction in std::mem::take(&mut plan.corrections) {
-        let size: usize = correction
-            .fields
-            .iter()
-            .map(|(name, value, _)| written_size(name, value))
-            .sum();
-        if size <= room {
-            room -= size;
-            plan.corrections.push(correction);
-            continue;
-        }
-        let Correction { record, fields } = correction;
-        let mut left = Vec::new();
-        for field in fields {
-            if !is_read_in_new_row(plan, record, &field)
-                && !comes_by_itself(&plan.records[record].fields[&field.0], context)
-            {
-                left.push(field);
-            }
-        }
-        append_again(plan, record, left, before);
-    }
-}
-
-/// Whether a row of this push has the field; then its client has to read that row.
-fn is_read_in_new_row(
-    plan: &mut Plan,
-    record: usize,
-    field: &(FieldName, Value, FieldTime),
-) -> bool {
-    let has = |row: &NewRow| row.record == record && row.fields.contains(field);
-    let Some(place) = plan.rows.iter().position(has) else {
-        return false;
-    };
-    plan.rows[place].to_everyone = true;
-    plan.unread = Some(plan.unread.map_or(place, |first| first.min(place)));
-    true
-}
-
-fn comes_by_itself(held: &Held, context: &Context<'_>) -> bool {
-    held.version.client != *context.client
-        && matches!(held.row, RowRef::Stored(position) if position > context.seen)
-}
-
-/// Appends winners once more, so that the delta brings them to the client that pushes.
-fn append_again(
-    plan: &mut Plan,
-    record: usize,
-    fields: Vec<(FieldName, Value, FieldTime)>,
-    before: &[Record],
-) {
-    if fields.is_empty() {
-        return;
-    }
-    let place = plan.rows.len();
-    let known = &mut plan.records[record];
-    for (field, ..) in &fields {
-        if let Some(held) = known.fields.get_mut(field) {
-            held.row = RowRef::New(place);
-        }
-    }
-    plan.rows.push(NewRow {
-        record,
-        origin: RowOrigin::Server,
-        op: Op::Update,
-        fields,
-        opens: known.inserted.is_none(),
-        to_everyone: true,
-        undated: false,
-    });
-    plan.unread.get_or_insert(place);
-    copy_beside(plan, before, place);
-}
-
-/// About how many bytes a field takes in an answer: its name, its value, and its time twice.
-fn written_size(name: &FieldName, value: &Value) -> usize {
-    name.as_str().len() + value.as_str().len() + 100
 }
 
 /// Finds the rows of a record that are live no more, and whether anything of it has changed.

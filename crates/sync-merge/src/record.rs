@@ -68,6 +68,12 @@ impl Record {
             .is_some_and(|held| !held.version.value.is_null())
     }
 
+    /// What stands in a field.
+    pub(crate) fn winner(&self, field: &FieldName) -> Option<(FieldName, Value, FieldTime)> {
+        let version = &self.fields.get(field)?.version;
+        Some((field.clone(), version.value.clone(), version.at))
+    }
+
     /// The rows that are live: each holds a winning version, or the record's existence.
     #[must_use]
     pub fn live_rows(&self) -> BTreeSet<RowRef> {

@@ -94,7 +94,6 @@ fn timeless_inserts_hide_older_edits_and_nothing_else() {
 fn programs_with_other_habits_do_not_disturb_web_clients() {
     let scenario = Scenario {
         program: true,
-        flights: 1,
         ..Scenario::PLAIN
     };
     tell(scenario, 300);

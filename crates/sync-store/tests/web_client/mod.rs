@@ -3,6 +3,8 @@
 
 mod client;
 mod dice;
+mod edits;
+mod ending;
 mod oldest;
 mod oracle;
 mod server;

@@ -1,20 +1,19 @@
 //! Some devices and a server in a random interleaving: edits, pushes and pulls that overlap, answers that get lost,
 //! databases that get lost, clocks that are off and move.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 use sync_protocol::Millis;
 
-use super::client::is_deleted;
-use super::{Dice, Held, Oracle, PullRequest, PushRequest, Server, Source, WebClient};
+use super::{Dice, Oracle, PullRequest, PushRequest, Server, WebClient};
 
 pub(crate) const TABLES: [&str; 2] = ["tasks", "lists"];
-const RECORDS: [&str; 2] = ["r1", "r2"];
-const FIELDS: [&str; 3] = ["title", "done", "note"];
+pub(super) const RECORDS: [&str; 2] = ["r1", "r2"];
+pub(super) const FIELDS: [&str; 3] = ["title", "done", "note"];
 /// 2026-01-01T00:00:00Z.
 const START: i64 = 1_767_225_600_000;
-const SKEW: i64 = 300_000;
+pub(super) const SKEW: i64 = 300_000;
 
 /// What happens in a story, beside what always does.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +55,7 @@ impl Scenario {
 
 /// A request of a device that is under way.
 #[derive(Debug)]
-enum Flight {
+pub(super) enum Flight {
     Push {
         body: String,
         sent: Vec<u64>,
@@ -71,28 +70,28 @@ enum Flight {
     },
 }
 
-struct Device {
-    client: WebClient,
+pub(super) struct Device {
+    pub(super) client: WebClient,
     /// How far its clock is from the true time.
-    offset: i64,
-    flights: Vec<Flight>,
+    pub(super) offset: i64,
+    pub(super) flights: Vec<Flight>,
 }
 
 /// A story, as far as it has gone.
 pub(crate) struct World<S> {
-    server: S,
-    scenario: Scenario,
-    dice: Dice,
+    pub(super) server: S,
+    pub(super) scenario: Scenario,
+    pub(super) dice: Dice,
     /// The true time, and how far the server's clock is from it.
-    now: i64,
-    server_offset: i64,
-    devices: Vec<Device>,
-    oracle: Oracle,
+    pub(super) now: i64,
+    pub(super) server_offset: i64,
+    pub(super) devices: Vec<Device>,
+    pub(super) oracle: Oracle,
     /// The pending changes that the server has seen.
-    processed: HashSet<u64>,
+    pub(super) processed: HashSet<u64>,
     /// Own writes that were ahead of the server when it took them: device, table, record, field, time.
-    ahead: BTreeSet<(usize, String, String, String, String)>,
-    last_number: u64,
+    pub(super) ahead: BTreeSet<(usize, String, String, String, String)>,
+    pub(super) last_number: u64,
     /// What has happened, for whoever reads a failure, if somebody does.
     pub(crate) story: Option<Vec<String>>,
 }
@@ -143,15 +142,15 @@ impl<S: Server> World<S> {
         self.compare();
     }
 
-    fn server_now(&self) -> Millis {
+    pub(super) fn server_now(&self) -> Millis {
         Millis(self.now + self.server_offset)
     }
 
-    fn device_now(&self, device: usize) -> String {
+    pub(super) fn device_now(&self, device: usize) -> String {
         Millis(self.now + self.devices[device].offset).to_string()
     }
 
-    fn tell(&mut self, what: impl FnOnce() -> String) {
+    pub(super) fn tell(&mut self, what: impl FnOnce() -> String) {
         if let Some(story) = &mut self.story {
             story.push(what().chars().take(4_000).collect());
         }
@@ -194,137 +193,6 @@ impl<S: Server> World<S> {
         self.devices[device].client.lose_database();
     }
 
-    // Edits.
-
-    fn edit(&mut self, device: usize) {
-        let key = (
-            self.dice.pick(&TABLES).to_owned(),
-            self.dice.pick(&RECORDS).to_owned(),
-        );
-        let now = self.device_now(device);
-        self.last_number += 1;
-        let number = self.last_number;
-        let known = self.devices[device].client.records.contains_key(&key);
-        if !known {
-            let data = self.random_data(&now);
-            self.tell(|| format!("{device} at {now} inserts {key:?} {data:?}"));
-            self.devices[device].client.insert(&key, data, &now, number);
-            return;
-        }
-        let mut fields = vec![(self.dice.pick(&FIELDS), self.random_value())];
-        if self.dice.percent(40) {
-            fields.push(("updatedAt", json!(now)));
-        }
-        let live = self.devices[device].client.is_live(&key);
-        let kind = self.dice.throw(10);
-        self.tell(|| format!("{device} at {now} edits {key:?} ({live} {kind}) {fields:?}"));
-        let client = &mut self.devices[device].client;
-        match (live, kind) {
-            (true, 0) => client.delete(&key, &now, number),
-            (true, 1) => client.soft_delete(&key, &[("deletedAt", json!(now))], &now, number),
-            (true, 2) => {
-                let stamp = json!(Millis(self.now).to_string());
-                client.soft_delete(&key, &[("deletedAt", stamp)], &now, number);
-            }
-            (true, 3) => {
-                fields.push(("deletedAt", json!(now)));
-                client.soft_delete(&key, &fields, &now, number);
-            }
-            (false, 0..6) if self.scenario.sweeps => client.update(&key, &fields, &now, number),
-            (false, 0..3) => client.update(&key, &[("deletedAt", Json::Null)], &now, number),
-            (false, 3..6) => {
-                fields.push(("deletedAt", Json::Null));
-                client.update(&key, &fields, &now, number);
-            }
-            _ => client.update(&key, &fields, &now, number),
-        }
-    }
-
-    fn random_value(&mut self) -> Json {
-        if self.scenario.fat && self.dice.percent(50) {
-            return json!(self.dice.pick(&["x", "y", "z"]).repeat(450_000));
-        }
-        match self.dice.throw(4) {
-            0 => Json::Null,
-            1 => json!("text"),
-            _ => json!(self.dice.throw(12)),
-        }
-    }
-
-    fn random_data(&mut self, now: &str) -> Map<String, Json> {
-        let mut data = Map::new();
-        for field in FIELDS {
-            if self.dice.percent(50) {
-                data.insert(field.to_owned(), self.random_value());
-            }
-        }
-        let timeless = self.scenario.timeless && self.dice.percent(50);
-        if !timeless {
-            let kind = self.dice.throw(3);
-            if kind != 0 {
-                data.insert("updatedAt".to_owned(), json!(now));
-            }
-            if kind != 1 {
-                data.insert("createdAt".to_owned(), json!(now));
-            }
-        }
-        if !self.scenario.sweeps && self.dice.percent(20) {
-            data.insert("deletedAt".to_owned(), Json::Null);
-        }
-        if self.scenario.space {
-            data.insert("spaceId".to_owned(), json!("club"));
-        }
-        data
-    }
-
-    /// A program without a client id writes what no web client sends.
-    fn write_by_program(&mut self) {
-        let (table, id) = (self.dice.pick(&TABLES), self.dice.pick(&RECORDS));
-        let time = self.now - 2_000 + self.dice.around(3_000);
-        let time = match self.dice.throw(4) {
-            0 => Millis(time / 1000 * 1000).to_string().replace(".000Z", "Z"),
-            1 => Millis(time).to_string().replace('Z', "789Z"),
-            2 => Millis(time + 3_600_000).to_string().replace('Z', "+01:00"),
-            _ => Millis(time).to_string(),
-        };
-        let mut change = json!({"table": table, "id": id});
-        let field = self.dice.pick(&FIELDS);
-        match self.dice.throw(6) {
-            0 => change["op"] = json!("delete"),
-            1 => {
-                change["op"] = json!("delete");
-                change["fields"] = json!({field: {"value": 7, "updatedAt": time}});
-            }
-            2 => {
-                change["op"] = json!("insert");
-                change["data"] = json!({field: 8, "updatedAt": time});
-            }
-            3 => {
-                change["op"] = json!("delete");
-                change["fields"] = json!({"deletedAt": {"value": self.random_value(), "at": time}});
-            }
-            4 => {
-                change["op"] = json!("update");
-                change["fields"] = json!({"deletedAt": {"value": null, "at": time}});
-            }
-            _ => {
-                change["op"] = json!("update");
-                change["fields"] = json!({field: {"value": 9, "at": time}, "extra": {"value": 1}});
-            }
-        }
-        let changes = [change];
-        self.tell(|| format!("a program writes {changes:?}"));
-        let request = PushRequest {
-            user: "anna".to_owned(),
-            client: self.dice.pick(&["", "program"]).to_owned(),
-            body: json!({"since": "", "changes": changes}).to_string(),
-        };
-        let now = self.server_now();
-        self.server.push(&request, now);
-    }
-
-    // Requests.
-
     /// Sends the next requests of a device: now and then several at once, as tabs do.
     fn start(&mut self, device: usize) {
         for _ in 0..=self.dice.throw(self.scenario.flights) {
@@ -337,7 +205,7 @@ impl<S: Server> World<S> {
         }
     }
 
-    fn start_push(&mut self, device: usize) {
+    pub(super) fn start_push(&mut self, device: usize) {
         let now = self.device_now(device);
         if let Some((body, sent)) = self.devices[device].client.next_push(&now) {
             self.devices[device].flights.push(Flight::Push {
@@ -359,7 +227,7 @@ impl<S: Server> World<S> {
     }
 
     /// One of the requests of a device reaches the server, or its answer the device, or it gets lost on either way.
-    fn go_on(&mut self, device: usize) {
+    pub(super) fn go_on(&mut self, device: usize) {
         let place = self.dice.throw(self.devices[device].flights.len());
         let flight = self.devices[device].flights.swap_remove(place);
         if self.dice.percent(10) {
@@ -473,7 +341,7 @@ impl<S: Server> World<S> {
         reply.json
     }
 
-    fn serve_pull(&mut self, device: usize, table: &str, since: &str) -> String {
+    pub(super) fn serve_pull(&mut self, device: usize, table: &str, since: &str) -> String {
         let client = &self.devices[device].client;
         let request = PullRequest {
             user: client.user.clone(),
@@ -529,160 +397,6 @@ impl<S: Server> World<S> {
                 change["deletedAt"].as_str().unwrap_or_default(),
             );
         }
-    }
-
-    // The end.
-
-    /// All requests come to an end, all clients push what they have, then each reads all tables once.
-    fn catch_up(&mut self) {
-        self.tell(|| "everybody catches up".to_owned());
-        self.server_offset = 0;
-        for device in 0..self.devices.len() {
-            while !self.devices[device].flights.is_empty() {
-                self.go_on(device);
-            }
-            while !self.devices[device].client.pending.is_empty() {
-                self.start_push(device);
-                while !self.devices[device].flights.is_empty() {
-                    self.go_on(device);
-                }
-            }
-        }
-        for device in 0..self.devices.len() {
-            for table in TABLES {
-                self.read_to_the_end(device, table);
-            }
-        }
-    }
-
-    fn read_to_the_end(&mut self, device: usize, table: &str) {
-        let mut since = self.devices[device].client.cursor(table);
-        loop {
-            let reply = self.serve_pull(device, table, &since);
-            let now = self.device_now(device);
-            self.tell(|| format!("{device} takes a page of {table}: {reply}"));
-            let taken = self.devices[device].client.take_page(&reply, &now);
-            let (cursor, more) = taken.expect("the answer is taken");
-            since = cursor.clone();
-            self.devices[device]
-                .client
-                .cursors
-                .insert(table.to_owned(), cursor);
-            if !more {
-                return;
-            }
-        }
-    }
-
-    /// A device that has never been there reads everything, after whatever was young has grown old.
-    fn newcomer(&mut self) -> WebClient {
-        self.now += 2 * SKEW;
-        let user = self.devices[0].client.user.clone();
-        self.devices.push(Device {
-            client: WebClient::new(&user, "newcomer", &TABLES, 200),
-            offset: 0,
-            flights: Vec::new(),
-        });
-        let place = self.devices.len() - 1;
-        for table in TABLES {
-            self.read_to_the_end(place, table);
-        }
-        self.devices.pop().expect("it was just pushed").client
-    }
-
-    fn compare(&mut self) {
-        let newcomer = self.newcomer();
-        if !self.scenario.ahead && !self.scenario.program {
-            let live: BTreeMap<_, _> = newcomer
-                .records
-                .iter()
-                .filter(|(_, record)| !is_deleted(record))
-                .collect();
-            let values = live.into_iter().map(|(key, record)| {
-                let fields = record.iter().filter(|(name, _)| *name != "deletedAt");
-                let values = fields.map(|(name, held)| (name.clone(), held.value.clone()));
-                (key.clone(), values.collect::<BTreeMap<_, _>>())
-            });
-            assert_eq!(
-                values.collect::<BTreeMap<_, _>>(),
-                self.oracle.live(),
-                "a newcomer against the rule"
-            );
-        }
-        assert_eq!(newcomer.dropped, Vec::<String>::new());
-        for (place, device) in self.devices.iter().enumerate() {
-            assert_eq!(device.client.dropped, Vec::<String>::new());
-            for table in TABLES {
-                for id in RECORDS {
-                    let key = (table.to_owned(), id.to_owned());
-                    self.compare_record(place, &key, &device.client, &newcomer);
-                }
-            }
-        }
-    }
-
-    fn compare_record(
-        &self,
-        place: usize,
-        key: &(String, String),
-        client: &WebClient,
-        newcomer: &WebClient,
-    ) {
-        let empty = BTreeMap::new();
-        let (own, other) = (
-            client.records.get(key).unwrap_or(&empty),
-            newcomer.records.get(key).unwrap_or(&empty),
-        );
-        let excused =
-            |field: &str| self.is_excused(place, key, field, own.get(field), other.get(field));
-        if client.is_live(key) != newcomer.is_live(key) {
-            assert!(
-                excused("deletedAt"),
-                "device {place} and a newcomer differ in whether {key:?} is there: {own:?} {other:?}"
-            );
-            return;
-        }
-        if !client.is_live(key) {
-            return;
-        }
-        let names: BTreeSet<&String> = own.keys().chain(other.keys()).collect();
-        for name in names.into_iter().filter(|name| *name != "deletedAt") {
-            let value =
-                |record: &BTreeMap<String, Held>| record.get(name).map(|held| held.value.clone());
-            assert!(
-                value(own) == value(other) || excused(name),
-                "device {place} and a newcomer differ in {name} of {key:?}: {:?} {:?}",
-                own.get(name),
-                other.get(name)
-            );
-        }
-    }
-
-    /// The named exceptions: what a device wrote when its clock was ahead of the server, and what it stamped with its own
-    /// now for lack of a time, both only against older writes.
-    fn is_excused(
-        &self,
-        place: usize,
-        key: &(String, String),
-        field: &str,
-        own: Option<&Held>,
-        other: Option<&Held>,
-    ) -> bool {
-        let Some(own) = own else { return false };
-        let older = other.is_none_or(|other| other.at <= own.at);
-        let ahead = (
-            place,
-            key.0.clone(),
-            key.1.clone(),
-            field.to_owned(),
-            own.at.clone(),
-        );
-        older
-            && match own.source {
-                Source::Edit => self.ahead.contains(&ahead),
-                Source::Stamp => self.scenario.timeless,
-                Source::Server => false,
-            }
     }
 }
 

@@ -1,0 +1,150 @@
+//! Lets the writes of a push stand against what is known of a record, and says what its client has to be told of that.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use sync_protocol::FieldName;
+
+use crate::fold::{Candidate, Folded};
+use crate::{Claimed, Clash, Context, Correction, Held, Plan, Record, RowRef, Version, deleted_at};
+
+/// What one change of the push has won.
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub(crate) won: Vec<(usize, FieldName)>,
+    pub(crate) inserts: bool,
+    pub(crate) to_everyone: bool,
+    pub(crate) undated: bool,
+}
+
+/// How a write stands against the version that is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Won { tied: bool },
+    Replayed,
+    Lost,
+}
+
+fn compare(version: &Version, held: Option<&Held>) -> Standing {
+    let Some(held) = held else {
+        return Standing::Won { tied: false };
+    };
+    match version.cmp(&held.version) {
+        Ordering::Greater => Standing::Won {
+            tied: version.at == held.version.at,
+        },
+        Ordering::Equal => Standing::Replayed,
+        Ordering::Less => Standing::Lost,
+    }
+}
+
+/// Lets the folded writes of one record stand against what is known of it.
+pub(crate) fn decide(
+    plan: &mut Plan,
+    context: &Context<'_>,
+    record: usize,
+    fold: Folded,
+    drafts: &mut [Draft],
+) {
+    let known = &mut plan.records[record];
+    let was_deleted = known.is_deleted();
+    if let Some(place) = fold.inserted_by
+        && known.inserted.is_none()
+    {
+        drafts[place].inserts = true;
+    }
+    let inserts_anew = inserts_anew(&fold);
+    let undated = fold
+        .fields
+        .get(deleted_at())
+        .is_some_and(|deletion| deletion.undated);
+    let mut told = BTreeSet::new();
+    for (field, candidate) in fold.fields {
+        let known = &mut plan.records[record];
+        let standing = match known.fields.get(&field) {
+            _ if candidate.superseded => Standing::Lost,
+            held => compare(&candidate.version(context), held),
+        };
+        if candidate.overtook || matches!(standing, Standing::Lost | Standing::Won { tied: true }) {
+            told.insert(field.clone());
+        }
+        match standing {
+            Standing::Won { tied } => win(known, context, field, candidate, tied, drafts),
+            Standing::Lost if !candidate.superseded => {
+                let clash = clash(
+                    record,
+                    &known.fields[&field],
+                    &candidate.version(context),
+                    field,
+                );
+                plan.clashes.extend(clash);
+            }
+            Standing::Lost | Standing::Replayed => {}
+        }
+    }
+    let known = &plan.records[record];
+    if let (Some(place), true) = (inserts_anew, known.is_deleted()) {
+        drafts[place].to_everyone = true;
+        told.insert(deleted_at().clone());
+    }
+    let removed = was_removed(known) && !undated;
+    if !known.is_deleted() {
+        let lacks = |held: &Held| removed || was_deleted && held.version.client != *context.client;
+        let fields = known.fields.iter().filter(|(_, held)| lacks(held));
+        told.extend(fields.map(|(name, _)| name.clone()));
+    } else if removed || !told.is_empty() {
+        // Without it the client would make a live stump of the rest.
+        told.insert(deleted_at().clone());
+    }
+    let fields: Vec<_> = told
+        .iter()
+        .filter_map(|field| known.winner(field))
+        .collect();
+    if !fields.is_empty() {
+        plan.corrections.push(Correction { record, fields });
+    }
+}
+
+/// The place of an insert that the push does not follow by a delete: whoever inserts a record believes that it is there.
+fn inserts_anew(fold: &Folded) -> Option<usize> {
+    let deletion = fold.fields.get(deleted_at());
+    fold.inserted_by
+        .filter(|place| deletion.is_none_or(|deletion| deletion.place < *place))
+}
+
+fn win(
+    known: &mut Record,
+    context: &Context<'_>,
+    field: FieldName,
+    candidate: Candidate,
+    tied: bool,
+    drafts: &mut [Draft],
+) {
+    let draft = &mut drafts[candidate.place];
+    draft.won.push((candidate.order, field.clone()));
+    draft.to_everyone |= tied;
+    draft.undated |= candidate.undated;
+    let version = candidate.version(context);
+    // The row is not there yet; it is set when it is appended.
+    let row = RowRef::New(usize::MAX);
+    known.fields.insert(field, Held { version, row });
+}
+
+/// Whether a delete without a time is remembered: by such a one existing clients remove a record for good, own newer edits
+/// that they have not pushed yet and all. Then nobody is known to hold what it pushes.
+fn was_removed(record: &Record) -> bool {
+    let timeless = Claimed::timeless_delete();
+    record.claims.iter().any(|claim| claim.claimed == timeless)
+}
+
+/// A conflict, unless both say the same, or what stands is a later write of the very client that pushes: then it knows.
+fn clash(record: usize, held: &Held, pushed: &Version, field: FieldName) -> Option<Clash> {
+    let stands = &held.version;
+    let own_newer = stands.client == pushed.client && stands.at > pushed.at;
+    (!own_newer && stands.value != pushed.value).then(|| Clash {
+        record,
+        field,
+        pushed: (pushed.value.clone(), pushed.at),
+        stands: (stands.value.clone(), stands.at),
+    })
+}
