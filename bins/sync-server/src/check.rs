@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use sync_store::Finding;
+
 use crate::database;
 use crate::serve::{now, verifier};
 use crate::settings::{Command, Settings};
@@ -19,7 +21,10 @@ pub(crate) async fn check(settings: &Settings) -> ExitCode {
         .for_each(|fault| report.fails("settings", fault));
     settings.off().iter().for_each(|line| report.tell(line));
     match database::check(settings).await {
-        Ok(lines) => lines.iter().for_each(|line| report.works("database", line)),
+        Ok(findings) => findings.iter().for_each(|finding| match finding {
+            Finding::Well(line) => report.works("database", line),
+            Finding::Ill(line) => report.fails("database", line),
+        }),
         Err(fault) => report.fails("database", &fault),
     }
     keys(settings, &mut report).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sync_store::{Store, StoreError};
+use sync_store::{Finding, Store, StoreError};
 use sync_store_postgres::PostgresStore;
 use sync_store_sqlite::SqliteStore;
 
@@ -61,7 +61,7 @@ pub(crate) async fn migrate(settings: &Settings) -> Result<Vec<String>, String> 
 /// # Errors
 ///
 /// A sentence for the operator.
-pub(crate) async fn check(settings: &Settings) -> Result<Vec<String>, String> {
+pub(crate) async fn check(settings: &Settings) -> Result<Vec<Finding>, String> {
     match settings.database()? {
         Database::Sqlite(path) => sync_store_sqlite::check(&path).map_err(told),
         Database::Postgres(url) => sync_store_postgres::check(&postgres(settings, url))

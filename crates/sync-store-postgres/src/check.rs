@@ -1,6 +1,6 @@
 //! What `sync-server check` says about the database: what works, and what does not.
 
-use sync_store::StoreError;
+use sync_store::{Finding, StoreError};
 use tokio_postgres::Client;
 
 use crate::config::Config;
@@ -21,14 +21,16 @@ const ROLES: [&str; 2] = ["sync_app", "sync_maintenance"];
 /// # Errors
 ///
 /// [`StoreError`] if the database cannot be reached at all.
-pub async fn check(config: &Config) -> Result<Vec<String>, StoreError> {
+pub async fn check(config: &Config) -> Result<Vec<Finding>, StoreError> {
     let endpoint = Endpoint::parse(&config.url)?;
     let client = endpoint.connect().await?;
     let mut lines = server(&client).await.map_err(store_error)?;
     match verify_on(&client).await {
-        Ok(()) => lines.push(format!("ok: the schema is at version {CURRENT_VERSION}")),
+        Ok(()) => lines.push(Finding::Well(format!(
+            "the schema is at version {CURRENT_VERSION}"
+        ))),
         Err(error) => {
-            lines.push(format!("fault: {error}"));
+            lines.push(Finding::Ill(error.to_string()));
             return Ok(lines);
         }
     }
@@ -39,13 +41,15 @@ pub async fn check(config: &Config) -> Result<Vec<String>, StoreError> {
     Ok(lines)
 }
 
-async fn server(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
+async fn server(client: &Client) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let row = client.query_one(upkeep::SERVER, &[]).await?;
     let (version, commits, flushes): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
     let (connections, locks, user): (&str, i32, &str) = (row.get(3), row.get(4), row.get(5));
     let in_recovery: bool = row.get(6);
     Ok(vec![
-        format!("ok: PostgreSQL {version}, at most {connections} connections, signed in as {user}"),
+        Finding::Well(format!(
+            "PostgreSQL {version}, at most {connections} connections, signed in as {user}"
+        )),
         verdict(
             !in_recovery,
             "the database takes writes",
@@ -56,16 +60,18 @@ async fn server(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
             &format!("fsync is on, synchronous_commit is {commits}; each push asks for on"),
             "fsync is off: acknowledged changes do not survive the machine",
         ),
-        format!("ok: room for {locks} locks at once, one per space of each running request"),
+        Finding::Well(format!(
+            "room for {locks} locks at once, one per space of each running request"
+        )),
     ])
 }
 
-async fn roles(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
+async fn roles(client: &Client) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let rows = client.query(upkeep::ROLES, &[]).await?;
     let mut lines = Vec::new();
     for role in ROLES {
         let Some(row) = rows.iter().find(|row| row.get::<_, &str>(0) == role) else {
-            lines.push(format!("fault: role {role} is missing"));
+            lines.push(Finding::Ill(format!("role {role} is missing")));
             continue;
         };
         let faults = [
@@ -90,7 +96,7 @@ async fn roles(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
     Ok(lines)
 }
 
-async fn walls(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
+async fn walls(client: &Client) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let open = client.query(upkeep::OPEN_TABLES, &[]).await?;
     let names: Vec<&str> = open.iter().map(|row| row.get(0)).collect();
     Ok(vec![verdict(
@@ -101,7 +107,7 @@ async fn walls(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
 }
 
 /// Whether the server's user may act in both roles.
-async fn acting(endpoint: &Endpoint) -> String {
+async fn acting(endpoint: &Endpoint) -> Finding {
     let statements = &[queries::BEGIN, queries::OPEN, queries::COMMIT];
     let outcome = async {
         let pool = pool(endpoint, 1, statements)?;
@@ -120,13 +126,13 @@ async fn acting(endpoint: &Endpoint) -> String {
         Ok::<_, StoreError>(())
     };
     match outcome.await {
-        Ok(()) => "ok: the server acts in both roles".to_owned(),
-        Err(error) => format!("fault: the server cannot act in its roles: {error}"),
+        Ok(()) => Finding::Well("the server acts in both roles".to_owned()),
+        Err(error) => Finding::Ill(format!("the server cannot act in its roles: {error}")),
     }
 }
 
 /// Whether positions can be drawn.
-async fn clock(endpoint: &Endpoint, client: &Client) -> String {
+async fn clock(endpoint: &Endpoint, client: &Client) -> Finding {
     let outcome = async {
         let last: i64 = client
             .query_one(upkeep::CLOCK, &[])
@@ -139,16 +145,18 @@ async fn clock(endpoint: &Endpoint, client: &Client) -> String {
         Ok::<_, StoreError>((last, drawn.0))
     };
     match outcome.await {
-        Ok((last, drawn)) if drawn > last => format!("ok: the clock gives positions (now {drawn})"),
-        Ok((last, drawn)) => format!("fault: the clock went from {last} back to {drawn}"),
-        Err(error) => format!("fault: the clock gives no positions: {error}"),
+        Ok((last, drawn)) if drawn > last => {
+            Finding::Well(format!("the clock gives positions (now {drawn})"))
+        }
+        Ok((last, drawn)) => Finding::Ill(format!("the clock went from {last} back to {drawn}")),
+        Err(error) => Finding::Ill(format!("the clock gives no positions: {error}")),
     }
 }
 
-fn verdict(is_well: bool, well: &str, ill: &str) -> String {
+fn verdict(is_well: bool, well: &str, ill: &str) -> Finding {
     if is_well {
-        format!("ok: {well}")
+        Finding::Well(well.to_owned())
     } else {
-        format!("fault: {ill}")
+        Finding::Ill(ill.to_owned())
     }
 }

@@ -19,13 +19,14 @@ use crate::write::{Pens, uuids, write};
 use crate::{page, queries};
 
 impl PostgresStore {
-    /// Tries to push: starts over as often as a scope must be locked for writing that no change has named.
+    /// Tries to push: starts over as often as scopes must be locked for writing that no change has named.
     pub(crate) async fn try_push(&self, push: &Push) -> Result<Pushed, Failure> {
         let session = Session::take(self.pool()).await?;
         let (mut written, mut after) = (BTreeSet::new(), After::Nothing);
         loop {
             match self.push_within(&session, push, &written, after).await {
-                Err(Failure::ScopeMissing(scope)) if written.insert(scope.clone()) => {
+                Err(Failure::ScopesMissing(scopes)) if !scopes.is_subset(&written) => {
+                    written.extend(scopes);
                     after = After::Attempt;
                 }
                 outcome => return session.close(outcome).await,
@@ -46,7 +47,7 @@ impl PostgresStore {
         let (loaded, delta) = load(session, &intake).await?;
         let decision = intake
             .decide(&loaded, self.rules())?
-            .map_err(|missing| Failure::ScopeMissing(missing.0))?;
+            .map_err(|missing| Failure::ScopesMissing(missing.0))?;
         let base = self.drawer().draw(decision.positions(), push.now).await?;
         let page = self.write(session, &decision, base, delta).await?;
         Ok(decision.answer(&page, delta, base))

@@ -1,5 +1,7 @@
 //! Why a statement failed, and what to do about it: repeat it, tell the caller to come back, or give up.
 
+use std::collections::BTreeSet;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
@@ -26,8 +28,8 @@ const PASSING_CODES: [SqlState; 3] = [
 pub(crate) enum Failure {
     /// The database asks for it to be repeated: it met another one.
     Repeat(StoreError),
-    /// A scope must be locked for writing: start over with it.
-    ScopeMissing(Scope),
+    /// Scopes must be locked for writing: start over with them.
+    ScopesMissing(BTreeSet<Scope>),
     /// The caller's answer. The connection is as good as before.
     Refused(StoreError),
     /// The caller's answer. Nothing more is to be expected of the connection.
@@ -39,8 +41,8 @@ impl Failure {
     pub(crate) fn into_error(self) -> StoreError {
         match self {
             Self::Repeat(error) | Self::Refused(error) | Self::Broken(error) => error,
-            Self::ScopeMissing(scope) => {
-                StoreError::fault(format!("scope {scope} was not locked for writing"))
+            Self::ScopesMissing(scopes) => {
+                StoreError::fault(format!("not locked for writing: {scopes:?}"))
             }
         }
     }

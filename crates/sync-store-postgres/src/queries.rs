@@ -97,6 +97,7 @@ left join lateral (
     select live.position, live.data, live.field_timestamps
     from sync_changes as live
     where live.position = held.position
+        and live.scope = wanted.scope
     limit 1
 ) as change on true";
 
@@ -298,12 +299,13 @@ from unnest(
     $20::integer[]
 ) as new";
 
-/// Marks rows dead: $1 since when, $2 positions.
+/// Marks rows dead: $1 since when, $2 positions, $3 the scopes they are in.
 pub(crate) const BURY: &str = "\
 -- bury
 update sync_changes
 set dead_since = $1
-where position = any($2)";
+where position = any($2)
+    and scope = any($3)";
 
 /// Writes records over: $1 app, $2 time of receipt; then one array per column, $6 the rows as array literals, $9 whether it
 /// is deleted and has values left.

@@ -159,7 +159,7 @@ impl Session {
         let is_clean = match &outcome {
             Ok(_) => true,
             Err(Failure::Broken(_)) => false,
-            Err(Failure::Repeat(_) | Failure::ScopeMissing(_) | Failure::Refused(_)) => {
+            Err(Failure::Repeat(_) | Failure::ScopesMissing(_) | Failure::Refused(_)) => {
                 self.roll_back().await.is_ok()
             }
         };

@@ -1,12 +1,13 @@
 //! Writing what a push has decided: one statement per table, one array per column.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use deadpool_postgres::Object;
 use futures_util::future::try_join4;
 use openssl::sha::sha256;
 use sync_protocol::{AppId, EventId, Parked, SpaceId, UserId};
-use sync_store::{Entry, Position, Push, RecordKey, RecordState, Writes};
+use sync_store::{Entry, Push, RecordKey, RecordState, Writes};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
 
@@ -63,7 +64,7 @@ pub(crate) async fn write(
     let now = instant(push.now);
     try_join4(
         append(connection, pens, (&push.app, now), &writes.entries),
-        bury(connection, pens, now, &writes.dead),
+        bury(connection, pens, now, writes),
         keep(connection, pens, (&push.app, now), &writes.records),
         park(
             connection,
@@ -121,14 +122,20 @@ async fn bury(
     connection: &Object,
     pens: &Pens,
     now: SystemTime,
-    dead: &[Position],
+    writes: &Writes,
 ) -> Result<(), Error> {
-    if dead.is_empty() {
+    if writes.dead.is_empty() {
         return Ok(());
     }
-    let positions = column(dead, |position| position.0);
+    let positions = column(&writes.dead, |position| position.0);
+    let scopes: BTreeSet<String> = writes
+        .records
+        .iter()
+        .map(|(key, _)| key.scope.key())
+        .collect();
+    let scopes: Vec<String> = scopes.into_iter().collect();
     connection
-        .execute(&pens.bury, &[&now, &positions])
+        .execute(&pens.bury, &[&now, &positions, &scopes])
         .await
         .map(|_| ())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use sync_store::StoreError;
+use sync_store::{Finding, StoreError};
 
 use crate::failure::{Failure, Outcome};
 use crate::{connection, migrations};
@@ -14,11 +14,11 @@ use crate::{connection, migrations};
 /// # Errors
 ///
 /// [`StoreError`] if there is no database, if its integrity is lost, or if its schema is not one of this program.
-pub fn check(path: &Path) -> Result<Vec<String>, StoreError> {
+pub fn check(path: &Path) -> Result<Vec<Finding>, StoreError> {
     report(path).map_err(|failure| failure.0)
 }
 
-fn report(path: &Path) -> Outcome<Vec<String>> {
+fn report(path: &Path) -> Outcome<Vec<Finding>> {
     if !path.is_file() {
         return Err(Failure(StoreError::unavailable(format!(
             "there is no database at {}; serving or migrating makes one",
@@ -26,14 +26,15 @@ fn report(path: &Path) -> Outcome<Vec<String>> {
         ))));
     }
     let connection = connection::reader(path)?;
-    Ok(vec![
+    let findings = [
         format!("file {}", path.display()),
         format!("journal mode {}", text(&connection, "PRAGMA journal_mode")?),
         "synchronous full (set, and read back, whenever a server opens the file)".to_owned(),
         format!("size {} bytes", size(&connection)?),
         schema(&connection)?,
         format!("integrity {}", integrity(&connection)?),
-    ])
+    ];
+    Ok(findings.into_iter().map(Finding::Well).collect())
 }
 
 fn text(connection: &Connection, pragma: &str) -> Outcome<String> {

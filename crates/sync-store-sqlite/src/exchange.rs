@@ -21,7 +21,7 @@ pub(crate) fn push(connection: &Connection, push: Push, rules: Rules) -> Outcome
     let scopes: Vec<_> = intake.reach().readable().cloned().collect();
     let decision = intake
         .decide(&known.loaded, rules)?
-        .map_err(|missing| Failure::fault(format!("scope {} is not locked", missing.0)))?;
+        .map_err(|missing| Failure::fault(format!("scopes are not locked: {:?}", missing.0)))?;
     let asked = decision.push();
     let delta = log::delta(connection, &asked.app, &scopes, asked.since)?;
     let base = clock::draw(connection, decision.positions(), asked.now)?;

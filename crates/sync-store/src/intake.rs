@@ -27,9 +27,9 @@ pub struct Intake {
     written: BTreeSet<Scope>,
 }
 
-/// A scope must be locked for writing that is locked for reading only: roll back and start over with it.
+/// Scopes must be locked for writing that are locked for reading only: roll back and start over with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScopeMissing(pub Scope);
+pub struct ScopesMissing(pub BTreeSet<Scope>);
 
 /// What a store has loaded for an [`Intake`].
 #[derive(Debug, Default)]
@@ -173,26 +173,30 @@ impl Intake {
     ///
     /// # Errors
     ///
-    /// `Ok(Err(…))` if a scope must be locked for writing first; [`StoreError::Fault`] if what was loaded cannot be
+    /// `Ok(Err(…))` if scopes must be locked for writing first; [`StoreError::Fault`] if what was loaded cannot be
     /// read.
     pub fn decide(
         self,
         loaded: &Loaded,
         rules: Rules,
-    ) -> Result<Result<Decision, ScopeMissing>, StoreError> {
+    ) -> Result<Result<Decision, ScopesMissing>, StoreError> {
         let mut keys: Vec<RecordKey> = Vec::new();
         let mut places: HashMap<RecordKey, usize> = HashMap::new();
         let mut targets = Vec::with_capacity(self.push.changes.len());
+        let mut missing = BTreeSet::new();
         for change in &self.push.changes {
             let key = self.target(change, loaded, &places);
             if !self.written.contains(&key.scope) {
-                return Ok(Err(ScopeMissing(key.scope)));
+                missing.insert(key.scope.clone());
             }
             let place = *places.entry(key.clone()).or_insert_with(|| {
                 keys.push(key);
                 keys.len() - 1
             });
             targets.push(place);
+        }
+        if !missing.is_empty() {
+            return Ok(Err(ScopesMissing(missing)));
         }
         let read = |key| match loaded.records.get(key) {
             Some((state, version)) => RecordState::read(state, *version, &loaded.rows),

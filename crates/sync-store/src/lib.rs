@@ -23,7 +23,7 @@ mod store;
 pub use cursor::{Cursor, Position};
 pub use decision::{Decision, Writes};
 pub use entry::{Entry, Field, read_fields, tombstone};
-pub use intake::{Intake, Loaded, RecordKey, ScopeMissing};
+pub use intake::{Intake, Loaded, RecordKey, ScopesMissing};
 pub use memory::MemoryStore;
 pub use outgoing::server_changes;
 pub use request::{
@@ -31,4 +31,4 @@ pub use request::{
 };
 pub use scope::{Caller, Grant, Reach, Role, Scope, personal};
 pub use state::{RecordState, strip_deleted};
-pub use store::{ParkedChange, Pending, Stats, Store, StoreError, Swept};
+pub use store::{Finding, ParkedChange, Pending, Stats, Store, StoreError, Swept};

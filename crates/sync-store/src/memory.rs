@@ -129,7 +129,7 @@ impl Inner {
             let loaded = self.load(&intake)?;
             match intake.decide(&loaded, rules)? {
                 Ok(decision) => break decision,
-                Err(missing) => written.insert(missing.0),
+                Err(missing) => written.extend(missing.0),
             };
         };
         let delta = self.delta(&push.app, &decision.window(Position(i64::MAX)).scopes);

@@ -1,5 +1,6 @@
 //! The trait that every backend implements, and how it fails.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -107,6 +108,24 @@ pub struct Stats {
     pub pool_available: u64,
     /// Requests that wait for one.
     pub pool_waiting: u64,
+}
+
+/// One thing that a check of a database has found, for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It is as it should be.
+    Well(String),
+    /// It is not, and what to do.
+    Ill(String),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Well(text) => write!(out, "ok: {text}"),
+            Self::Ill(text) => write!(out, "fault: {text}"),
+        }
+    }
 }
 
 /// Why a store did not answer. The text is for the log, never for a client.

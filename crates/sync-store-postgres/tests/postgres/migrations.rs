@@ -1,7 +1,7 @@
 //! The schema's history, and what `check` says.
 
 use sync_store::StoreError;
-use sync_store_postgres::{PostgresStore, check, migrate};
+use sync_store_postgres::{PostgresStore, migrate};
 
 use crate::support::Database;
 
@@ -79,7 +79,7 @@ async fn an_edited_migration_and_a_newer_schema_are_refused() {
 #[tokio::test]
 async fn check_tells_what_works_and_what_does_not() {
     let database = Database::migrated().await;
-    let report = check(&database.config()).await.unwrap();
+    let report = database.report().await;
     let (expected, told): (Vec<_>, Vec<_>) = (
         vec![
             "ok: the database takes writes",
@@ -107,7 +107,7 @@ async fn check_tells_what_works_and_what_does_not() {
     raw.batch_execute("alter table sync_grants no force row level security")
         .await
         .unwrap();
-    let report = check(&database.config()).await.unwrap();
+    let report = database.report().await;
     let fault = "fault: row-level security is not in force on sync_grants".to_owned();
     assert!(report.contains(&fault), "{report:#?}");
 }

@@ -66,6 +66,12 @@ impl Database {
         }
     }
 
+    /// What a check of it finds, as text.
+    pub(crate) async fn report(&self) -> Vec<String> {
+        let findings = sync_store_postgres::check(&self.config()).await.unwrap();
+        findings.iter().map(ToString::to_string).collect()
+    }
+
     pub(crate) fn config(&self) -> Config {
         Config::new(self.url())
     }

@@ -234,9 +234,7 @@ async fn a_server_that_owns_the_tables_and_is_no_superuser_works_and_is_held_by_
     assert_eq!(ids(&answer), ["t1", "t2"]);
     store.sweep(crate::support::NOW).await.unwrap();
     store.stats().await.unwrap();
-    let report = sync_store_postgres::check(&database.config())
-        .await
-        .unwrap();
+    let report = database.report().await;
     let faults: Vec<_> = report
         .iter()
         .filter(|line| line.starts_with("fault") && !line.contains("fsync"))
