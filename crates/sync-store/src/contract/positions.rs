@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value as Json, json};
 
@@ -129,32 +130,27 @@ pub async fn concurrent_writers_are_read_without_a_gap(store: Arc<dyn Store>) {
             .grant("club", Some(crate::Role::Writer))
             .await;
     }
+    let written = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| tokio::spawn(write(store.clone(), writer, PUSHES)))
         .collect();
     let readers: Vec<_> = (0..3)
-        .map(|reader| tokio::spawn(read(store.clone(), WRITERS * PUSHES, reader)))
+        .map(|reader| tokio::spawn(read(store.clone(), written.clone(), reader)))
         .collect();
     for writer in writers {
         writer.await.expect("a writer ends");
     }
+    written.store(true, Ordering::SeqCst);
     for reader in readers {
         let seen = reader.await.expect("a reader ends");
-        let twice: Vec<_> = seen.iter().filter(|(_, times)| **times != 1).collect();
-        assert_eq!((seen.len(), twice.len()), (WRITERS * PUSHES, 0));
+        let twice = seen.values().filter(|times| **times != 1).count();
+        assert_eq!((seen.len(), twice), (WRITERS * PUSHES, 0));
     }
 }
 
 async fn write(store: Arc<dyn Store>, writer: usize, pushes: usize) {
-    let mut device = Device::new(
-        &store,
-        if writer.is_multiple_of(2) {
-            "anna"
-        } else {
-            "ben"
-        },
-        &format!("w{writer}"),
-    );
+    let user = ["anna", "ben"][writer % 2];
+    let mut device = Device::new(&store, user, &format!("w{writer}"));
     for n in 0..pushes {
         let mut change = insert(&format!("w{writer}-{n}"), "x");
         change["spaceId"] = json!("club");
@@ -162,27 +158,26 @@ async fn write(store: Arc<dyn Store>, writer: usize, pushes: usize) {
     }
 }
 
-async fn read(store: Arc<dyn Store>, expected: usize, reader: usize) -> HashMap<String, usize> {
-    let mut device = Device::new(
-        &store,
-        if reader.is_multiple_of(2) {
-            "anna"
-        } else {
-            "ben"
-        },
-        &format!("r{reader}"),
-    );
+/// Reads along in small pages until all is written and read: how often it has seen each record.
+async fn read(
+    store: Arc<dyn Store>,
+    written: Arc<AtomicBool>,
+    reader: usize,
+) -> HashMap<String, usize> {
+    let user = ["anna", "ben"][reader % 2];
+    let mut device = Device::new(&store, user, &format!("r{reader}"));
     let mut seen: HashMap<String, usize> = HashMap::new();
-    while seen.len() < expected {
-        for change in device.page("tasks", 3).await.server_changes {
+    loop {
+        let all_is_written = written.load(Ordering::SeqCst);
+        let answer = device.page("tasks", 3).await;
+        if all_is_written && answer.server_changes.is_empty() {
+            return seen;
+        }
+        for change in answer.server_changes {
             *seen.entry(change.id.to_string()).or_default() += 1;
         }
         tokio::task::yield_now().await;
     }
-    for change in device.page("tasks", 1000).await.server_changes {
-        *seen.entry(change.id.to_string()).or_default() += 1;
-    }
-    seen
 }
 
 /// A device that lost its database but kept its id gets its own changes back, on every page.
