@@ -47,17 +47,12 @@ pub(crate) fn decide(
     drafts: &mut [Draft],
 ) {
     let known = &mut plan.records[record];
-    let was_deleted = known.is_deleted();
     if let Some(place) = fold.inserted_by
         && known.inserted.is_none()
     {
         drafts[place].inserts = true;
     }
-    let inserts_anew = inserts_anew(&fold);
-    let undated = fold
-        .fields
-        .get(deleted_at())
-        .is_some_and(|deletion| deletion.undated);
+    let before = Before::of(known, &fold);
     let mut told = BTreeSet::new();
     for (field, candidate) in fold.fields {
         let known = &mut plan.records[record];
@@ -69,7 +64,10 @@ pub(crate) fn decide(
             told.insert(field.clone());
         }
         match standing {
-            Standing::Won { tied } => win(known, context, field, candidate, tied, drafts),
+            Standing::Won { tied } => {
+                drafts[candidate.place].to_everyone |= tied;
+                win(known, context, field, candidate, drafts);
+            }
             Standing::Lost if !candidate.superseded => {
                 let clash = clash(
                     record,
@@ -82,14 +80,50 @@ pub(crate) fn decide(
             Standing::Lost | Standing::Replayed => {}
         }
     }
+    tell(plan, context, record, &before, told, drafts);
+}
+
+/// What a push meets, and means, as to the delete of a record.
+struct Before {
+    was_deleted: bool,
+    /// Whether the push itself deletes it without a time.
+    deletes_undated: bool,
+    /// The place of an insert that the push does not follow by a delete: whoever inserts a record believes that it is
+    /// there.
+    inserts_anew: Option<usize>,
+}
+
+impl Before {
+    fn of(known: &Record, fold: &Folded) -> Self {
+        let deletion = fold.fields.get(deleted_at());
+        Self {
+            was_deleted: known.is_deleted(),
+            deletes_undated: deletion.is_some_and(|deletion| deletion.undated),
+            inserts_anew: fold
+                .inserted_by
+                .filter(|place| deletion.is_none_or(|deletion| deletion.place < *place)),
+        }
+    }
+}
+
+/// Tells the client the winners of the fields in `told`, and what it may lack of a record that was deleted.
+fn tell(
+    plan: &mut Plan,
+    context: &Context<'_>,
+    record: usize,
+    before: &Before,
+    mut told: BTreeSet<FieldName>,
+    drafts: &mut [Draft],
+) {
     let known = &plan.records[record];
-    if let (Some(place), true) = (inserts_anew, known.is_deleted()) {
+    if let (Some(place), true) = (before.inserts_anew, known.is_deleted()) {
         drafts[place].to_everyone = true;
         told.insert(deleted_at().clone());
     }
-    let removed = was_removed(known) && !undated;
+    let removed = was_removed(known) && !before.deletes_undated;
     if !known.is_deleted() {
-        let lacks = |held: &Held| removed || was_deleted && held.version.client != *context.client;
+        let lacks =
+            |held: &Held| removed || before.was_deleted && held.version.client != *context.client;
         let fields = known.fields.iter().filter(|(_, held)| lacks(held));
         told.extend(fields.map(|(name, _)| name.clone()));
     } else if removed || !told.is_empty() {
@@ -105,24 +139,15 @@ pub(crate) fn decide(
     }
 }
 
-/// The place of an insert that the push does not follow by a delete: whoever inserts a record believes that it is there.
-fn inserts_anew(fold: &Folded) -> Option<usize> {
-    let deletion = fold.fields.get(deleted_at());
-    fold.inserted_by
-        .filter(|place| deletion.is_none_or(|deletion| deletion.place < *place))
-}
-
 fn win(
     known: &mut Record,
     context: &Context<'_>,
     field: FieldName,
     candidate: Candidate,
-    tied: bool,
     drafts: &mut [Draft],
 ) {
     let draft = &mut drafts[candidate.place];
     draft.won.push((candidate.order, field.clone()));
-    draft.to_everyone |= tied;
     draft.undated |= candidate.undated;
     let version = candidate.version(context);
     // The row is not there yet; it is set when it is appended.
