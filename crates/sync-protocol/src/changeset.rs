@@ -4,8 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::change::{self, Change};
-use crate::{ClientId, Value};
+use crate::{Change, ClientId, SUPPORTED_SCHEMA_VERSION, Value, read};
 
 /// The largest body of a push, before and after decompression, in bytes.
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
@@ -85,8 +84,8 @@ impl Changeset {
         let client =
             ClientId::new(&client).map_err(|error| invalid(format!("clientId {error}")))?;
         let since = read_text(envelope.since, "since")?;
-        let schema_version = match change::read_schema_version(envelope.schema_version, 0) {
-            Ok(version) => version.unwrap_or(change::SUPPORTED_SCHEMA_VERSION),
+        let schema_version = match read::read_schema_version(envelope.schema_version, 0) {
+            Ok(version) => version.unwrap_or(SUPPORTED_SCHEMA_VERSION),
             Err(Judgement::Refuse(error)) => return Err(error),
             Err(Judgement::Park(reason)) => return Err(invalid(reason)),
         };
@@ -104,7 +103,7 @@ impl Changeset {
             parked: Vec::new(),
         };
         for (index, raw) in raw_changes.into_iter().enumerate() {
-            match change::read(raw.get(), index, schema_version) {
+            match read::read(raw.get(), index, schema_version) {
                 Ok(change) => push.changes.push(change),
                 Err(Judgement::Refuse(error)) => return Err(error),
                 Err(Judgement::Park(reason)) => push.parked.push(Parked {

@@ -11,6 +11,7 @@ mod event_id;
 mod ident;
 mod inspect;
 mod members;
+mod read;
 mod time;
 mod value;
 
