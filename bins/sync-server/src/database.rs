@@ -79,9 +79,8 @@ fn postgres(settings: &Settings, url: String) -> sync_store_postgres::Config {
 }
 
 fn told(error: StoreError) -> String {
-    match error {
-        StoreError::Unavailable(detail) | StoreError::Fault(detail) => {
-            format!("DATABASE_URL: {detail}")
-        }
-    }
+    let (StoreError::Unavailable(detail)
+    | StoreError::Fault(detail)
+    | StoreError::TooLarge(detail)) = error;
+    format!("DATABASE_URL: {detail}")
 }

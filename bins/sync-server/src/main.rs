@@ -1,5 +1,6 @@
 //! The sync server: settings, the parts that they choose, and the commands.
 
+mod address;
 mod check;
 mod database;
 mod logging;
@@ -10,11 +11,10 @@ mod welcome;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use settings::{Arguments, Command, Settings};
 
 fn main() -> ExitCode {
-    let Arguments { command, settings } = Arguments::parse();
+    let Arguments { command, settings } = Arguments::read();
     let outcome = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

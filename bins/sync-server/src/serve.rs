@@ -10,8 +10,8 @@ use sync_transport::{Drained, Limits, Metrics, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::settings::{Command, PlainHttp, Settings};
-use crate::{database, sweep, welcome};
+use crate::settings::{Command, Database, KeyHosts, Settings};
+use crate::{database, logging, sweep, welcome};
 
 /// Where `dev` keeps the key that it signs tokens with.
 const DEVELOPMENT_KEY: &str = "sync-data/development-key.pem";
@@ -24,8 +24,11 @@ const DEVELOPMENT_KEY: &str = "sync-data/development-key.pem";
 pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), String> {
     let clock: Clock = Arc::new(now);
     let development_issuer = match command {
-        Command::Dev => Some(development_issuer()?),
-        _ => None,
+        Command::Dev => Some(development_issuer(settings)?),
+        _ => {
+            settings.off().iter().for_each(|line| logging::always(line));
+            None
+        }
     };
     let verifier = verifier(settings, development_issuer.as_ref(), clock.clone())?;
     let store = database::open(settings).await?;
@@ -51,12 +54,8 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
         },
     };
     let stop = stop_signal()?;
-    match command {
-        Command::Dev => print!("{}", welcome::development(address)),
-        _ => settings
-            .off()
-            .iter()
-            .for_each(|line| tracing::info!("{line}")),
+    if let (Command::Dev, Database::Sqlite(path)) = (command, settings.database()?) {
+        print!("{}", welcome::development(address, &path));
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     let drained = sync_transport::serve(listener, Arc::new(service), stop).await;
@@ -82,9 +81,9 @@ pub(crate) fn verifier(
 ) -> Result<Arc<Verifier>, String> {
     let settings = VerifierSettings {
         key_addresses: settings.jwks_url.iter().cloned().collect(),
-        plain_http: match settings.sync_jwks_plain_http {
-            PlainHttp::Loopback => sync_access::PlainHttp::LoopbackOnly,
-            PlainHttp::Anywhere => sync_access::PlainHttp::Anywhere,
+        key_hosts: match settings.sync_jwks_hosts {
+            KeyHosts::Guarded => sync_access::KeyHosts::Guarded,
+            KeyHosts::Anywhere => sync_access::KeyHosts::Anywhere,
         },
         fixed_keys: issuer.map(DevelopmentIssuer::key_set),
         issuer: settings.jwt_issuer.clone(),
@@ -96,12 +95,21 @@ pub(crate) fn verifier(
         .map_err(|error| format!("JWKS_URL: {error}"))
 }
 
-fn development_issuer() -> Result<DevelopmentIssuer, String> {
+/// An issuer whose tokens say what the verifier of the same settings asks for.
+fn development_issuer(settings: &Settings) -> Result<DevelopmentIssuer, String> {
     let path = Path::new(DEVELOPMENT_KEY);
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)
         .map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
-    DevelopmentIssuer::from_file(path).map_err(|error| format!("{DEVELOPMENT_KEY}: {error}"))
+    let mut issuer = DevelopmentIssuer::from_file(path)
+        .map_err(|error| format!("{DEVELOPMENT_KEY}: {error}"))?;
+    if let Some(name) = &settings.jwt_issuer {
+        issuer = issuer.with_issuer(name.clone());
+    }
+    if let Some(audience) = &settings.jwt_audience {
+        issuer = issuer.with_audience(audience.clone());
+    }
+    Ok(issuer)
 }
 
 fn connections(settings: &Settings) -> usize {

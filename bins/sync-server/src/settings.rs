@@ -1,12 +1,17 @@
 //! Settings: environment variables, each with a flag of the same name that wins. What is wrong is said by name, before
 //! anything starts.
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::Resettable;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use sync_store::Rules;
 use sync_transport::Origins;
+
+use crate::address;
 
 /// The database that is used when none is named.
 const DEFAULT_DATABASE: &str = "sqlite:sync-data/sync.db";
@@ -57,12 +62,12 @@ pub(crate) enum Migration {
     Manual,
 }
 
-/// From which hosts keys may come without TLS.
+/// Which hosts keys may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PlainHttp {
-    /// From this machine only.
-    Loopback,
-    /// From any host: who can change the answer on its way can be any user.
+pub(crate) enum KeyHosts {
+    /// Public addresses by https, and this machine.
+    Guarded,
+    /// Any host, also by plain http and in private networks: who can change the answer on its way can be any user.
     Anywhere,
 }
 
@@ -80,10 +85,10 @@ pub(crate) struct Settings {
     /// The address to listen on [default: 0.0.0.0; `dev` listens on 127.0.0.1 only]
     #[arg(long, env = "SYNC_HOST", global = true, hide_env_values = true)]
     pub(crate) sync_host: Option<IpAddr>,
-    /// The database: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST/NAME`
+    /// The database: `sqlite:PATH` or `postgresql://USER:PASSWORD@HOST/NAME`; `dev` takes a `sqlite:` flag only
     #[arg(long, env = "DATABASE_URL", default_value = DEFAULT_DATABASE, global = true, hide_env_values = true)]
     pub(crate) database_url: String,
-    /// Where the public keys of token issuers are (JWKS); required by `serve`
+    /// Where the public keys of token issuers are (JWKS); required by `serve`, not read by `dev`
     #[arg(long, env = "JWKS_URL", global = true, hide_env_values = true)]
     pub(crate) jwks_url: Option<String>,
     /// What the `iss` of a token must be; not looked at if unset
@@ -141,9 +146,9 @@ pub(crate) struct Settings {
     /// Whether `serve` brings the database to its schema when it starts
     #[arg(long, env = "SYNC_MIGRATE", value_enum, default_value_t = Migration::Auto, global = true, hide_env_values = true)]
     pub(crate) sync_migrate: Migration,
-    /// From which hosts keys may come without TLS
-    #[arg(long, env = "SYNC_JWKS_PLAIN_HTTP", value_enum, default_value_t = PlainHttp::Loopback, global = true, hide_env_values = true)]
-    pub(crate) sync_jwks_plain_http: PlainHttp,
+    /// Which hosts JWKS_URL may name
+    #[arg(long, env = "SYNC_JWKS_HOSTS", value_enum, default_value_t = KeyHosts::Guarded, global = true, hide_env_values = true)]
+    pub(crate) sync_jwks_hosts: KeyHosts,
     /// Connections to PostgreSQL
     #[arg(long, env = "SYNC_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1000), global = true, hide_env_values = true)]
     pub(crate) sync_pool_size: u16,
@@ -167,7 +172,60 @@ pub(crate) enum Database {
     Postgres(String),
 }
 
+impl Arguments {
+    /// What this process was told. An empty environment variable counts as unset, but for `DATABASE_URL`: a server
+    /// must not fall back on another database because a variable came out empty.
+    pub(crate) fn read() -> Self {
+        let command = Self::command().mut_args(|argument| {
+            let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|it| it.is_empty());
+            match argument.get_env() {
+                Some(name) if name != "DATABASE_URL" && is_empty(name) => {
+                    argument.env(Resettable::Reset)
+                }
+                _ => argument,
+            }
+        });
+        Self::from_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut arguments = Self::from_arg_matches(matches)?;
+        arguments.settings.drop_empty();
+        if matches!(arguments.command, Some(Command::Dev)) {
+            let is_flag = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+            arguments
+                .settings
+                .keep_to_this_machine(is_flag("database_url"));
+        }
+        Ok(arguments)
+    }
+}
+
 impl Settings {
+    /// Takes an empty text for none.
+    fn drop_empty(&mut self) {
+        for setting in [
+            &mut self.jwks_url,
+            &mut self.jwt_issuer,
+            &mut self.jwt_audience,
+            &mut self.jwt_secret,
+            &mut self.mana_auth_url,
+            &mut self.mana_credits_url,
+            &mut self.mana_service_key,
+            &mut self.nats_url,
+        ] {
+            setting.take_if(|text| text.is_empty());
+        }
+    }
+
+    /// `dev` signs everybody in, so it must not open the database that the environment names, nor ask its key host.
+    fn keep_to_this_machine(&mut self, database_is_flag: bool) {
+        if !database_is_flag {
+            self.database_url = DEFAULT_DATABASE.to_owned();
+        }
+        self.jwks_url = None;
+    }
+
     /// The database.
     ///
     /// # Errors
@@ -224,8 +282,28 @@ impl Settings {
         {
             faults.push("JWT_SECRET must have at least 32 bytes".to_owned());
         }
+        if matches!(
+            (command, self.database()),
+            (Command::Dev, Ok(Database::Postgres(_)))
+        ) {
+            faults.push(
+                "DATABASE_URL: `dev` lets everybody in, so it takes `sqlite:` only".to_owned(),
+            );
+        }
         faults.extend(self.origins().err());
+        faults.extend(self.services());
         faults
+    }
+
+    /// A sentence for each service whose address is none.
+    fn services(&self) -> impl Iterator<Item = String> {
+        [
+            address::web("MANA_AUTH_URL", self.mana_auth_url.as_deref()),
+            address::web("MANA_CREDITS_URL", self.mana_credits_url.as_deref()),
+            address::nats("NATS_URL", self.nats_url.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(Result::err)
     }
 
     /// The origins whose pages may call.

@@ -1,14 +1,17 @@
 //! What `dev` says when it is ready: lines to copy.
 
 use std::net::SocketAddr;
+use std::path::{Path, absolute};
 
-/// How to sign in, push and pull at this address.
-pub(crate) fn development(address: SocketAddr) -> String {
+/// Where the data is, and how to sign in, push and pull at this address.
+pub(crate) fn development(address: SocketAddr, database: &Path) -> String {
+    let database = absolute(database).unwrap_or_else(|_| database.to_owned());
+    let database = database.display();
     let server = format!("http://{address}");
     format!(
         r#"
 A sync server for development listens on {server}
-Its data is under ./sync-data; whoever asks is signed in. Try it in another terminal:
+Its data is in {database}; whoever asks is signed in. Try it in another terminal:
 
   # sign in
   TOKEN=$(curl -s {server}/dummy-signin -d '{{"user":"anna","password":"any","device":"phone"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')

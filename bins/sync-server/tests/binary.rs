@@ -6,8 +6,11 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use sync_client::{Client, NewChange, Options, Retry};
+
 const BINARY: &str = env!("CARGO_BIN_EXE_sync-server");
 const KEYS: (&str, &str) = ("JWKS_URL", "http://127.0.0.1:9/jwks.json");
+const OPERATING: &str = include_str!("../../../docs/OPERATING.md");
 
 fn command(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(BINARY);
@@ -20,11 +23,20 @@ fn command(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Comm
     command
 }
 
+/// What it says until it ends; if it goes on and on, it is ended, which is no success.
 fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
-    command(folder.path(), arguments, settings)
-        .output()
-        .expect("the binary runs")
+    let mut command = command(folder.path(), arguments, settings);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().expect("it is there").is_none() {
+        if Instant::now() > deadline {
+            child.kill().expect("it can be ended");
+        }
+        std::thread::yield_now();
+    }
+    child.wait_with_output().expect("its output is read")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -52,15 +64,20 @@ impl Running {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut running = Self(command.spawn().expect("the binary runs"), port);
+        running.wait();
+        running
+    }
+
+    /// Returns when it answers.
+    fn wait(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while running.get("/health").is_none() {
+        while self.get("/health").is_none() {
             assert!(
-                Instant::now() < deadline && running.0.try_wait().expect("it is there").is_none(),
+                Instant::now() < deadline && self.0.try_wait().expect("it is there").is_none(),
                 "it is up"
             );
             std::thread::yield_now();
         }
-        running
     }
 
     /// The status line of the answer.
@@ -127,6 +144,27 @@ fn the_help_names_every_command_and_setting_of_the_contract() {
 }
 
 #[test]
+fn the_operators_guide_lists_every_setting_with_its_default() {
+    let help = text(&run(&["--help"], &[]).stdout);
+    let settings: Vec<&str> = help.split("[env: ").skip(1).collect();
+    assert!(settings.len() > 20, "{help}");
+    for setting in settings {
+        let (name, rest) = setting.split_once(']').expect("a bracket closes");
+        let own = rest.split("\n\n").next().unwrap_or("");
+        let default = own
+            .split_once("[default: ")
+            .and_then(|(_, default)| default.split_once(']'));
+        let default = default.map_or("", |(default, _)| default);
+        let quoted = format!("`{name}`");
+        let mut lines = OPERATING.lines().filter(|line| line.contains(&quoted));
+        assert!(
+            lines.any(|line| line.contains(default)),
+            "docs/OPERATING.md does not say of {name} that it is {default:?}"
+        );
+    }
+}
+
+#[test]
 fn a_bad_setting_keeps_the_server_from_starting_and_is_named() {
     for (settings, name) in [
         (vec![], "JWKS_URL"),
@@ -150,6 +188,22 @@ fn a_bad_setting_keeps_the_server_from_starting_and_is_named() {
             "JWKS_URL",
         ),
         (vec![("JWKS_URL", "nonsense")], "JWKS_URL"),
+        (vec![("JWKS_URL", "")], "JWKS_URL"),
+        (
+            vec![("JWKS_URL", "https://192.168.1.7/jwks.json")],
+            "SYNC_JWKS_HOSTS",
+        ),
+        (vec![KEYS, ("SYNC_JWKS_HOSTS", "some")], "SYNC-JWKS-HOSTS"),
+        (vec![KEYS, ("DATABASE_URL", "")], "DATABASE_URL"),
+        (vec![KEYS, ("MANA_AUTH_URL", "auth:3001")], "MANA_AUTH_URL"),
+        (
+            vec![KEYS, ("MANA_CREDITS_URL", "https://")],
+            "MANA_CREDITS_URL",
+        ),
+        (
+            vec![KEYS, ("NATS_URL", "nats://one:4222,http://two")],
+            "NATS_URL",
+        ),
     ] {
         let output = run(&["serve"], &settings);
         let said = text(&output.stderr);
@@ -243,6 +297,77 @@ fn a_signal_stops_the_server_and_the_log_says_so() {
 }
 
 #[test]
+fn each_adapter_that_is_off_is_told_of_whatever_the_log_leaves_out() {
+    for (filter, format) in [
+        ("warn", "text"),
+        ("error", "json"),
+        ("off", "json"),
+        ("sync_store=info", "text"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = [KEYS, ("SYNC_LOG", filter), ("SYNC_LOG_FORMAT", format)];
+        let (_, log) = Running::start(folder.path(), &["serve"], &settings).stop("-TERM");
+        for off in [
+            "billing: off, MANA_CREDITS_URL is not set",
+            "memberships: off, MANA_AUTH_URL is not set",
+            "NATS: off, NATS_URL is not set",
+            "rows tokens: off, JWT_SECRET is not set",
+        ] {
+            assert!(log.contains(off), "{filter}: {log}");
+        }
+        if format == "json" {
+            let is_json = |line| serde_json::from_str::<serde_json::Value>(line).is_ok();
+            assert!(log.lines().all(is_json), "{log}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_setting_counts_as_unset() {
+    let empty = [
+        "PORT",
+        "SYNC_HOST",
+        "JWT_SECRET",
+        "JWT_ISSUER",
+        "JWT_AUDIENCE",
+        "MANA_AUTH_URL",
+        "MANA_CREDITS_URL",
+        "MANA_SERVICE_KEY",
+        "CORS_ORIGINS",
+        "BILLING_EXEMPT_APPS",
+        "NATS_URL",
+        "SYNC_LOG",
+        "SYNC_LOG_FORMAT",
+        "SYNC_MIGRATE",
+        "SYNC_JWKS_HOSTS",
+        "SYNC_POOL_SIZE",
+        "SYNC_MAX_CONNECTIONS",
+        "SYNC_HISTORY_DAYS",
+        "SYNC_CLOCK_SKEW_SECONDS",
+    ];
+    let settings: Vec<_> = empty.iter().map(|name| (*name, "")).chain([KEYS]).collect();
+    let output = run(&["check"], &settings);
+    let said = text(&output.stdout);
+    assert!(said.contains("ok      settings"), "{output:?}");
+    assert!(said.contains("MANA_AUTH_URL is not set"), "{said}");
+    let flags = [
+        "serve",
+        "--jwks-url",
+        "",
+        "--jwt-secret",
+        "",
+        "--nats-url",
+        "",
+    ];
+    let said = text(&run(&flags, &[KEYS]).stderr);
+    assert!(said.contains("JWKS_URL is not set"), "{said}");
+    assert!(
+        !said.contains("JWT_SECRET") && !said.contains("NATS_URL"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_development_server_keeps_its_data_and_its_key() {
     let folder = tempfile::tempdir().expect("a folder");
     let key =
@@ -257,5 +382,74 @@ fn a_development_server_keeps_its_data_and_its_key() {
     running.stop("-TERM");
     let running = Running::start(folder.path(), &["dev"], &[]);
     assert_eq!(key(), first);
+    running.stop("-TERM");
+}
+
+#[test]
+fn a_development_server_leaves_the_databases_and_keys_of_the_environment_alone() {
+    for url in [
+        "sqlite:production.db",
+        "postgresql://nobody@127.0.0.1:9/production",
+        "mysql://host/production",
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = [("DATABASE_URL", url), ("JWKS_URL", "nonsense")];
+        let running = Running::start(folder.path(), &["dev"], &settings);
+        assert_eq!(running.get("/ready").as_deref(), Some("HTTP/1.1 200 OK"));
+        running.stop("-TERM");
+        assert!(folder.path().join("sync-data/sync.db").exists(), "{url}");
+        assert!(!folder.path().join("production.db").exists(), "{url}");
+    }
+}
+
+#[test]
+fn a_development_server_takes_another_file_by_flag_but_no_server_and_says_which_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flag = |url| ["dev", "--database-url", url];
+    let refused = run(&flag("postgresql://nobody@127.0.0.1:9/production"), &[]);
+    assert!(
+        !refused.status.success() && text(&refused.stderr).contains("DATABASE_URL: `dev`"),
+        "{refused:?}"
+    );
+    let port = free_port();
+    let mut command = command(folder.path(), &flag("sqlite:other.db"), &[]);
+    command
+        .args(["--port", &port])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut running = Running(command.spawn().expect("the binary runs"), port);
+    let stdout = running.0.stdout.take().expect("its output");
+    running.wait();
+    running.stop("-TERM");
+    let said = std::io::read_to_string(stdout).expect("the banner is text");
+    let path = folder.path().join("other.db");
+    assert!(path.exists());
+    assert!(said.contains(&*path.to_string_lossy()), "{said}");
+}
+
+#[tokio::test]
+async fn a_development_server_takes_its_own_tokens_whatever_issuer_and_audience_are_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [
+        ("JWT_ISSUER", "https://auth.example.org"),
+        ("JWT_AUDIENCE", "sync"),
+    ];
+    let running = Running::start(folder.path(), &["dev"], &settings);
+    let server = format!("http://127.0.0.1:{}", running.1);
+    let signed_in = sync_client::sign_in(&server, "anna", "phone")
+        .await
+        .expect("anna is signed in");
+    let client = Client::new(Options {
+        server,
+        app: "todo".to_owned(),
+        client_id: "phone".to_owned(),
+        token: Some(signed_in.token),
+        retry: Retry::default(),
+    })
+    .expect("a good address");
+    let pushed = client.push("", &[NewChange::insert("tasks", "a")]).await;
+    assert!(pushed.is_ok(), "{pushed:?}");
+    let cursor = client.pull_to_head("tasks", "", |_| ()).await;
+    assert!(cursor.is_ok(), "{cursor:?}");
     running.stop("-TERM");
 }

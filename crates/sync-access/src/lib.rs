@@ -29,11 +29,12 @@
 //! whole negative cache. There is never more than one fetch on its way, and no lock is held while
 //! it is.
 //!
-//! Key sets come over https. Plain http is for hosts of the same machine, unless
-//! [`PlainHttp::Anywhere`] allows it: whoever can change the answer on its way makes tokens for any
-//! user, so a production key set on plain http, also in a private network, is for the operator to
-//! allow by name. With https any host will do, private or not, since the host proves itself and the
-//! address is the operator's, not a caller's. Redirects are never followed, and no proxy is used.
+//! Key sets come over https from public addresses; from this machine also over http. Whoever can
+//! change the answer on its way makes tokens for any user, so plain http to another machine is for
+//! the operator to allow by name, with [`KeyHosts::Anywhere`]. So is any address in a private
+//! network, whether it is written in the address or is what the name resolves to at the time of the
+//! fetch: a server must not be made to call its neighbours. Redirects are never followed, and no
+//! proxy is used.
 
 mod authorization;
 mod base64url;
@@ -41,6 +42,7 @@ mod claims;
 mod development;
 mod error;
 mod figures;
+mod hosts;
 mod key;
 mod remembered;
 mod ring;
@@ -53,13 +55,14 @@ pub use claims::Identity;
 pub use development::DevelopmentIssuer;
 pub use error::{SetupError, TokenError};
 pub use figures::Figures;
+pub use hosts::KeyHosts;
 pub use key::{IgnoredKey, MAX_KEYS};
 pub use remembered::MAX_REMEMBERED;
 pub use ring::{
     KEEP_KEYS, KeysFound, REFRESH_KEYS, RETRY_FETCH, SourceReport, UNATTENDED_KEYS,
     UNKNOWN_KEY_COOL_DOWN,
 };
-pub use source::{FETCH_TIME_LIMIT, MAX_DOCUMENT_BYTES, PlainHttp};
+pub use source::{FETCH_TIME_LIMIT, MAX_DOCUMENT_BYTES};
 pub use token::MAX_TOKEN_BYTES;
 pub use verifier::{DEFAULT_LEEWAY, Verifier, VerifierSettings};
 

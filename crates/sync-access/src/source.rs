@@ -1,14 +1,16 @@
 //! A host that publishes keys, and one guarded request to it.
 
 use std::error::Error;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::dns::Resolve;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use tokio::task::JoinSet;
 
 use crate::error::SetupError;
+use crate::hosts::KeyHosts;
 use crate::key::KeySet;
 
 /// The longest that one fetch of a key set may take, from the connection to the last byte.
@@ -16,16 +18,6 @@ pub const FETCH_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// The longest key set read, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
-
-/// Where a key set may come from without TLS. The head of this crate says why it matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PlainHttp {
-    /// From `localhost`, `127.0.0.0/8` and `[::1]` only.
-    #[default]
-    LoopbackOnly,
-    /// From any host: for development, and for private networks whose operator answers for them.
-    Anywhere,
-}
 
 /// What one fetch brought, or why it brought nothing, in words for the log.
 pub(crate) type Outcome = Result<KeySet, String>;
@@ -35,7 +27,7 @@ pub(crate) type Outcome = Result<KeySet, String>;
 pub(crate) struct Source(Url);
 
 impl Source {
-    pub(crate) fn new(address: &str, plain_http: PlainHttp) -> Result<Self, SetupError> {
+    pub(crate) fn new(address: &str, hosts: KeyHosts) -> Result<Self, SetupError> {
         let refuse = |why: &str| Err(SetupError(format!("the address of the keys {why}")));
         let Ok(url) = Url::parse(address) else {
             return refuse("is no URL");
@@ -43,11 +35,12 @@ impl Source {
         if !url.username().is_empty() || url.password().is_some() {
             return refuse("must not hold a user or password");
         }
-        match url.scheme() {
-            "https" => Ok(Self(url)),
-            "http" if plain_http == PlainHttp::Anywhere || is_loopback(&url) => Ok(Self(url)),
-            "http" => refuse("is plain http to another machine: use https, or allow it explicitly"),
-            _ => refuse("must begin with https:// (or http://)"),
+        if !matches!(url.scheme(), "https" | "http") {
+            return refuse("must begin with https:// (or http://)");
+        }
+        match hosts.admit(&url) {
+            Ok(()) => Ok(Self(url)),
+            Err(why) => refuse(&why),
         }
     }
 
@@ -97,24 +90,16 @@ pub(crate) async fn fetch_all(sources: Vec<Source>, client: Client) -> Vec<Outco
 }
 
 /// The client for key sets: no redirects, no proxy from the environment, no connection kept for
-/// minutes, and a time limit on all of it.
-pub(crate) fn client() -> Result<Client, SetupError> {
+/// minutes, a time limit on all of it, and only such addresses of a name as `hosts` admits.
+pub(crate) fn client(hosts: KeyHosts, names: Arc<dyn Resolve>) -> Result<Client, SetupError> {
     Client::builder()
+        .dns_resolver(hosts.guard(names))
         .redirect(Policy::none())
         .no_proxy()
         .pool_max_idle_per_host(0)
         .timeout(FETCH_TIME_LIMIT)
         .build()
         .map_err(|error| SetupError(format!("no TLS client: {}", in_words(error))))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or("");
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 /// The error and its causes, without the URL.
@@ -135,39 +120,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_http_is_for_this_machine_unless_allowed() {
-        for address in [
-            "https://keys.example/jwks",
-            "https://10.0.0.7/jwks",
-            "http://localhost:3001/jwks",
-            "http://127.0.0.1/jwks",
-            "http://127.9.9.9/jwks",
-            "http://[::1]:3001/jwks",
-        ] {
-            assert!(
-                Source::new(address, PlainHttp::LoopbackOnly).is_ok(),
-                "{address}"
-            );
-        }
-        for address in [
-            "http://keys.example/jwks",
-            "http://10.0.0.7/jwks",
-            "http://localhost.example/jwks",
-            "http://127.0.0.1.example/jwks",
-            "http://[::2]/jwks",
-        ] {
-            assert!(
-                Source::new(address, PlainHttp::LoopbackOnly).is_err(),
-                "{address}"
-            );
-            assert!(
-                Source::new(address, PlainHttp::Anywhere).is_ok(),
-                "{address}"
-            );
-        }
-    }
-
-    #[test]
     fn what_is_no_address_of_a_web_server_is_refused() {
         for address in [
             "",
@@ -177,7 +129,7 @@ mod tests {
             "https://a:b@keys.example/",
         ] {
             assert!(
-                Source::new(address, PlainHttp::Anywhere).is_err(),
+                Source::new(address, KeyHosts::Anywhere).is_err(),
                 "{address}"
             );
         }
@@ -187,7 +139,7 @@ mod tests {
     fn what_is_shown_of_an_address_has_no_query() {
         let source = Source::new(
             "https://keys.example:8443/a/jwks?code=secret",
-            PlainHttp::LoopbackOnly,
+            KeyHosts::Guarded,
         );
         assert_eq!(
             source.map(|source| source.shown()),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::claims::{Demands, Identity};
 use crate::error::{SetupError, TokenError, invalid};
 use crate::figures::{Counter, Figures};
+use crate::hosts::{KeyHosts, SystemNames};
 use crate::key::{KeySet, shown};
 use crate::remembered::{Digest, Remembered, Verified};
 use crate::ring::{Ring, SourceReport};
-use crate::source::{PlainHttp, Source, client};
+use crate::source::{Source, client};
 use crate::token;
 use crate::{Clock, milliseconds};
 
@@ -21,8 +22,8 @@ pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
 pub struct VerifierSettings {
     /// Addresses of key sets. If two hold the same `kid`, the earlier address counts.
     pub key_addresses: Vec<String>,
-    /// From which hosts key sets may come without TLS.
-    pub plain_http: PlainHttp,
+    /// Which hosts key sets may come from.
+    pub key_hosts: KeyHosts,
     /// The text of a key set that never changes. It comes before all addresses.
     pub fixed_keys: Option<String>,
     /// What `iss` must be.
@@ -48,7 +49,7 @@ impl Default for VerifierSettings {
     fn default() -> Self {
         Self {
             key_addresses: Vec::new(),
-            plain_http: PlainHttp::default(),
+            key_hosts: KeyHosts::default(),
             fixed_keys: None,
             issuer: None,
             audience: None,
@@ -65,14 +66,15 @@ impl Verifier {
     /// [`SetupError`] for an address that may not be used, and for fixed keys that cannot be read
     /// or of which one is ignored.
     pub fn new(settings: VerifierSettings, clock: Clock) -> Result<Self, SetupError> {
-        let address = |address: &String| Source::new(address, settings.plain_http);
+        let address = |address: &String| Source::new(address, settings.key_hosts);
         let sources: Result<Vec<_>, _> = settings.key_addresses.iter().map(address).collect();
         let fixed = settings
             .fixed_keys
             .as_deref()
             .map_or_else(|| Ok(KeySet::default()), fixed_keys)?;
+        let client = client(settings.key_hosts, Arc::new(SystemNames))?;
         Ok(Self {
-            ring: Arc::new(Ring::new(fixed, sources?, client()?, Arc::clone(&clock))),
+            ring: Arc::new(Ring::new(fixed, sources?, client, Arc::clone(&clock))),
             demands: Demands {
                 issuer: settings.issuer,
                 audience: settings.audience,

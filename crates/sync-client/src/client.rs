@@ -12,6 +12,9 @@ use crate::{NewChange, Retry};
 /// How long one try may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The cursor before everything, as a pull has to spell it.
+const BEGINNING: &str = "1970-01-01T00:00:00.000Z";
+
 /// Who speaks, and to which server.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -46,7 +49,7 @@ pub enum ClientError {
     /// The server was away, or too busy, at every try.
     #[error("the server cannot be reached: {0}")]
     Unavailable(String),
-    /// The answer is not what this client understands.
+    /// The server took the request, and this client does not understand its answer. What a push brought *is* stored.
     #[error("the answer cannot be read: {0}")]
     Answer(String),
 }
@@ -92,7 +95,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError`]; unless it is [`ClientError::Unavailable`], nothing of the push was stored.
+    /// [`ClientError::Address`]: nothing was sent. [`ClientError::Refused`]: nothing was stored by the try that was
+    /// refused; of a try before it, whose answer was lost, all may be. [`ClientError::Unavailable`]: all of it may be
+    /// stored, or nothing. [`ClientError::Answer`]: all of it is stored. Whichever it is, to send the same push again is
+    /// free.
     pub async fn push(&self, since: &str, changes: &[NewChange]) -> Result<Answer, ClientError> {
         let url = self.url(&["sync", &self.options.app])?;
         let body = PushBody {
@@ -101,12 +107,12 @@ impl Client {
             schema_version: 1,
             changes,
         };
-        let body =
-            serde_json::to_vec(&body).map_err(|error| ClientError::Answer(error.to_string()))?;
+        let body = serde_json::to_vec(&body)
+            .expect("texts, numbers and JSON values can be written as JSON");
         self.send(Method::POST, url, Some(body)).await
     }
 
-    /// Reads one page of a table.
+    /// Reads one page of a table, after the cursor; from the beginning if it is empty.
     ///
     /// # Errors
     ///
@@ -115,12 +121,12 @@ impl Client {
         let mut url = self.url(&["sync", &self.options.app, "pull"])?;
         url.query_pairs_mut()
             .append_pair("collection", table)
-            .append_pair("since", since);
+            .append_pair("since", or_beginning(since));
         self.send(Method::GET, url, None).await
     }
 
-    /// Reads a table to its head: each page goes to `page`, with the cursor to keep once it is applied. Gives back the
-    /// last cursor.
+    /// Reads a table to its head, from the beginning if the cursor is empty: each page goes to `page`, with the cursor to
+    /// keep once it is applied. Gives back the last cursor.
     ///
     /// # Errors
     ///
@@ -131,7 +137,7 @@ impl Client {
         since: &str,
         mut page: impl FnMut(Answer),
     ) -> Result<String, ClientError> {
-        let mut cursor = since.to_owned();
+        let mut cursor = or_beginning(since).to_owned();
         loop {
             let answer = self.pull(table, &cursor).await?;
             let has_more = answer.has_more;
@@ -249,6 +255,11 @@ pub async fn sign_in(server: &str, user: &str, device: &str) -> Result<SignedIn,
     } else {
         Err(refusal(answer).await)
     }
+}
+
+/// A push may leave its cursor empty; a pull may not, so it says the beginning in full.
+fn or_beginning(since: &str) -> &str {
+    if since.is_empty() { BEGINNING } else { since }
 }
 
 fn parse_address(server: &str) -> Result<Url, ClientError> {

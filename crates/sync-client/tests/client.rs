@@ -172,6 +172,15 @@ async fn a_refusal_is_not_asked_for_twice() {
 }
 
 #[tokio::test]
+async fn an_answer_that_cannot_be_read_is_told_apart_since_its_push_is_stored() {
+    let odd = say("200 OK", "", r#"{"stored":true}"#);
+    let (address, asked) = server(vec![Turn::Say(odd.clone()), Turn::Say(odd)]).await;
+    let error = client(&address).push("", &[]).await;
+    assert!(matches!(error, Err(ClientError::Answer(_))), "{error:?}");
+    assert_eq!(asked.lock().await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_server_that_stays_away_is_given_up() {
     let (address, asked) = server((0..4).map(|_| Turn::HangUp).collect()).await;
     let error = client(&address)
@@ -221,4 +230,20 @@ async fn a_cursor_that_does_not_move_is_an_error_and_no_endless_loop() {
         .await
         .expect_err("it stands still");
     assert!(matches!(error, ClientError::Answer(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_empty_cursor_is_the_beginning_for_a_pull_too() {
+    let turns = vec![page(&["a"], "one", false), page(&["a"], "one", false)];
+    let (address, asked) = server(turns).await;
+    let client = client(&address);
+    let page = client.pull("tasks", "").await;
+    assert!(page.is_ok(), "{page:?}");
+    let cursor = client.pull_to_head("tasks", "", |_| ()).await;
+    assert_eq!(cursor.ok().as_deref(), Some("one"));
+    let line =
+        "GET /sync/my%20todo/pull?collection=tasks&since=1970-01-01T00%3A00%3A00.000Z HTTP/1.1";
+    for request in asked.lock().await.iter() {
+        assert_eq!(request.lines().next(), Some(line));
+    }
 }

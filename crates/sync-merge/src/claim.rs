@@ -1,13 +1,20 @@
 //! Writes whose time the server gave: it remembers what was claimed, so that the same write sent again stays the same
 //! write (`semantics.md`, Which write wins).
 
+use std::collections::BTreeMap;
+
 use sync_protocol::{ClientId, FieldName, FieldTime, UserId, Value};
 
-use crate::{Context, Record};
+use crate::Context;
 
 /// How many claims of one client on one field are remembered; the newest stay. More than the 200 changes that existing
 /// clients send, and send again, in one push.
 const MAX_CLAIMS_PER_FIELD: usize = 256;
+/// How many claims on one record are remembered; the newest stay.
+const MAX_CLAIMS_PER_RECORD: usize = 4096;
+/// The least time for which claims are remembered, in milliseconds, however short the history window is: clients send
+/// what they got no answer to for a day.
+const LEAST_MEMORY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
 /// What a client claimed of a write: its time and a digest of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +38,101 @@ pub struct Claim {
     pub claimed: Claimed,
     /// The time that the server gave it.
     pub given: FieldTime,
+}
+
+/// The claims on a record, by field, user and client; those of one in the order in which they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    of: BTreeMap<Claimant, Vec<Given>>,
+    count: usize,
+    oldest: Option<FieldTime>,
+}
+
+type Claimant = (FieldName, UserId, ClientId);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Given {
+    claimed: Claimed,
+    given: FieldTime,
+}
+
+impl FromIterator<Claim> for Claims {
+    fn from_iter<T: IntoIterator<Item = Claim>>(all: T) -> Self {
+        let mut claims = Self::default();
+        for Claim {
+            user,
+            client,
+            field,
+            claimed,
+            given,
+        } in all
+        {
+            claims.add((field, user, client), Given { claimed, given });
+        }
+        claims
+    }
+}
+
+impl Claims {
+    /// All of them, those of one field, user and client in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = Claim> {
+        self.of.iter().flat_map(|((field, user, client), claims)| {
+            claims.iter().map(|Given { claimed, given }| Claim {
+                user: user.clone(),
+                client: client.clone(),
+                field: field.clone(),
+                claimed: *claimed,
+                given: *given,
+            })
+        })
+    }
+
+    /// Whether a delete without a time is among them.
+    pub(crate) fn has_timeless_delete(&self) -> bool {
+        let timeless = Claimed::timeless_delete();
+        self.of
+            .values()
+            .flatten()
+            .any(|known| known.claimed == timeless)
+    }
+
+    fn add(&mut self, claimant: Claimant, given: Given) {
+        self.of.entry(claimant).or_default().push(given);
+        self.count += 1;
+        self.oldest = Some(
+            self.oldest
+                .map_or(given.given, |oldest| oldest.min(given.given)),
+        );
+    }
+
+    /// Adds a claim, and forgets those older than `since` and those over the bounds.
+    fn remember(&mut self, claimant: Claimant, given: Given, since: FieldTime) {
+        if self.oldest.is_some_and(|oldest| oldest < since) {
+            self.forget(|known| known.given < since);
+        }
+        let own = self.of.entry(claimant.clone()).or_default();
+        if own.len() >= MAX_CLAIMS_PER_FIELD {
+            own.remove(0);
+            self.count -= 1;
+        }
+        if let (true, Some(oldest)) = (self.count >= MAX_CLAIMS_PER_RECORD, self.oldest)
+            && oldest < given.given
+        {
+            self.forget(|known| known.given == oldest);
+        }
+        if self.count < MAX_CLAIMS_PER_RECORD {
+            self.add(claimant, given);
+        }
+    }
+
+    fn forget(&mut self, goes: impl Fn(&Given) -> bool) {
+        for claims in self.of.values_mut() {
+            claims.retain(|known| !goes(known));
+        }
+        self.of.retain(|_, claims| !claims.is_empty());
+        self.count = self.of.values().map(Vec::len).sum();
+        self.oldest = self.of.values().flatten().map(|known| known.given).min();
+    }
 }
 
 /// What becomes of the time of a write.
@@ -64,65 +166,41 @@ impl Claimed {
 
 /// Gives a write its time: its own, or, if the server has to give one, the time of receipt or the one it gave before.
 pub(crate) fn settle(
-    record: &mut Record,
+    claims: &mut Claims,
     context: &Context<'_>,
     field: &FieldName,
     claimed: Claimed,
 ) -> Settled {
     let timeless = claimed == Claimed::timeless_delete();
-    let own: Vec<&Claim> = record
-        .claims
-        .iter()
-        .filter(|claim| {
-            claim.client == *context.client && claim.user == *context.user && claim.field == *field
-        })
-        .collect();
-    if let Some(place) = own.iter().position(|claim| claim.claimed == claimed) {
+    let must_give = timeless || context.is_ahead(claimed.at);
+    if claims.count == 0 && !must_give {
+        return Settled::At(claimed.at);
+    }
+    let claimant = (field.clone(), context.user.clone(), context.client.clone());
+    let own = claims.of.get(&claimant).map_or(&[][..], Vec::as_slice);
+    if let Some(place) = own.iter().position(|known| known.claimed == claimed) {
         let newer =
-            |(other, claim): (usize, &&Claim)| (claim.claimed.at, other) > (claimed.at, place);
+            |(other, known): (usize, &Given)| (known.claimed.at, other) > (claimed.at, place);
         return if !timeless && own.iter().enumerate().any(newer) {
             Settled::Superseded
         } else {
             Settled::At(own[place].given)
         };
     }
-    if !timeless && !context.is_ahead(claimed.at) {
+    if !must_give {
         return Settled::At(claimed.at);
     }
-    let superseded = !timeless && own.iter().any(|claim| claim.claimed.at > claimed.at);
+    let superseded = !timeless && own.iter().any(|known| known.claimed.at > claimed.at);
     let given = FieldTime::from(context.now);
+    let memory = context.history_millis.max(LEAST_MEMORY_MILLIS);
+    let since = FieldTime::from_millis(context.now.0 - memory);
     // A superseded one is remembered, too: else it would count once the clock has caught up with it.
-    remember(
-        record,
-        context,
-        Claim {
-            user: context.user.clone(),
-            client: context.client.clone(),
-            field: field.clone(),
-            claimed,
-            given,
-        },
-    );
+    claims.remember(claimant, Given { claimed, given }, since);
     if superseded {
         Settled::Superseded
     } else {
         Settled::At(given)
     }
-}
-
-/// Adds a claim, and forgets those older than the history window and those over the bound.
-fn remember(record: &mut Record, context: &Context<'_>, claim: Claim) {
-    let oldest = FieldTime::from_millis(context.now.0 - context.history_millis);
-    record.claims.retain(|known| known.given >= oldest);
-    let same = |known: &Claim| {
-        known.client == claim.client && known.user == claim.user && known.field == claim.field
-    };
-    if record.claims.iter().filter(|known| same(known)).count() >= MAX_CLAIMS_PER_FIELD
-        && let Some(first) = record.claims.iter().position(same)
-    {
-        record.claims.remove(first);
-    }
-    record.claims.push(claim);
 }
 
 /// A digest that is stable for ever (FNV-1a), for what is stored or agreed on between nodes; it keeps nobody out.

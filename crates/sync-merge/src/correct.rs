@@ -1,6 +1,8 @@
 //! What of the corrections does not fit into the answer of a push reaches its client through the log.
 
-use sync_protocol::{FieldName, FieldTime, Op, Value};
+use std::collections::BTreeMap;
+
+use sync_protocol::{ClientId, FieldName, FieldTime, Op, UserId, Value};
 
 use crate::plan::copy_beside;
 use crate::{Context, Correction, Held, NewRow, Plan, Record, RowOrigin, RowRef};
@@ -24,7 +26,7 @@ pub(crate) fn send_oversize_corrections_through_the_log(
             plan.corrections.push(correction);
             continue;
         }
-        let Correction { record, fields } = correction;
+        let Correction { record, fields, .. } = correction;
         let mut left = Vec::new();
         for field in fields {
             if !is_read_in_new_row(plan, record, &field)
@@ -53,38 +55,47 @@ fn is_read_in_new_row(
 }
 
 fn comes_by_itself(held: &Held, context: &Context<'_>) -> bool {
-    held.version.client != *context.client
+    let own = held.version.client == *context.client && held.author == *context.user;
+    (!own || held.to_everyone)
         && matches!(held.row, RowRef::Stored(position) if position > context.seen)
 }
 
-/// Appends winners once more, so that the delta brings them to the client that pushes.
+/// Appends winners once more, so that the delta brings them to the client that pushes: a row for each author, since a
+/// row has one.
 fn append_again(
     plan: &mut Plan,
     record: usize,
     fields: Vec<(FieldName, Value, FieldTime)>,
     before: &[Record],
 ) {
-    if fields.is_empty() {
-        return;
+    let mut by_author: BTreeMap<(UserId, ClientId), Vec<_>> = BTreeMap::new();
+    for field in fields {
+        let held = &plan.records[record].fields[&field.0];
+        let author = (held.author.clone(), held.version.client.clone());
+        by_author.entry(author).or_default().push(field);
     }
-    let place = plan.rows.len();
-    let known = &mut plan.records[record];
-    for (field, ..) in &fields {
-        if let Some(held) = known.fields.get_mut(field) {
-            held.row = RowRef::New(place);
+    for ((user, client), fields) in by_author {
+        let place = plan.rows.len();
+        let known = &mut plan.records[record];
+        for (field, ..) in &fields {
+            if let Some(held) = known.fields.get_mut(field) {
+                held.row = RowRef::New(place);
+            }
         }
+        plan.rows.push(NewRow {
+            record,
+            origin: RowOrigin::Server,
+            op: Op::Update,
+            user,
+            client,
+            fields,
+            opens: known.inserted.is_none(),
+            to_everyone: true,
+            undated: false,
+        });
+        plan.unread.get_or_insert(place);
+        copy_beside(plan, before, place);
     }
-    plan.rows.push(NewRow {
-        record,
-        origin: RowOrigin::Server,
-        op: Op::Update,
-        fields,
-        opens: known.inserted.is_none(),
-        to_everyone: true,
-        undated: false,
-    });
-    plan.unread.get_or_insert(place);
-    copy_beside(plan, before, place);
 }
 
 /// About how many bytes a field takes in an answer: its name, its value, and its time twice.

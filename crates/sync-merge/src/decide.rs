@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use sync_protocol::FieldName;
 
 use crate::fold::{Candidate, Folded};
-use crate::{Claimed, Clash, Context, Correction, Held, Plan, Record, RowRef, Version, deleted_at};
+use crate::{Clash, Context, Correction, Held, Plan, Record, RowRef, Version, deleted_at};
 
 /// What one change of the push has won.
 #[derive(Default)]
@@ -135,7 +135,16 @@ fn tell(
         .filter_map(|field| known.winner(field))
         .collect();
     if !fields.is_empty() {
-        plan.corrections.push(Correction { record, fields });
+        let mut authors = told
+            .iter()
+            .filter_map(|field| Some(&known.fields.get(field)?.author));
+        let first = authors.next().cloned();
+        let author = first.filter(|first| authors.all(|author| author == first));
+        plan.corrections.push(Correction {
+            record,
+            author,
+            fields,
+        });
     }
 }
 
@@ -152,14 +161,19 @@ fn win(
     let version = candidate.version(context);
     // The row is not there yet; it is set when it is appended.
     let row = RowRef::New(usize::MAX);
-    known.fields.insert(field, Held { version, row });
+    let held = Held {
+        version,
+        author: context.user.clone(),
+        row,
+        to_everyone: false,
+    };
+    known.fields.insert(field, held);
 }
 
 /// Whether a delete without a time is remembered: by such a one existing clients remove a record for good, own newer edits
 /// that they have not pushed yet and all. Then nobody is known to hold what it pushes.
 fn was_removed(record: &Record) -> bool {
-    let timeless = Claimed::timeless_delete();
-    record.claims.iter().any(|claim| claim.claimed == timeless)
+    record.claims.has_timeless_delete()
 }
 
 /// A conflict, unless both say the same, or what stands is a later write of the very client that pushes: then it knows.

@@ -64,7 +64,7 @@ impl Folded {
         for (order, write) in change.writes.iter().enumerate() {
             ahead |= context.is_ahead(write.at);
             let settled = claim::settle(
-                record,
+                &mut record.claims,
                 context,
                 &write.name,
                 Claimed::new(write.at, &write.value),
@@ -81,7 +81,7 @@ impl Folded {
                 at: time,
                 digest: 0,
             };
-            let settled = claim::settle(record, context, deleted_at(), claimed);
+            let settled = claim::settle(&mut record.claims, context, deleted_at(), claimed);
             let mut candidate = candidate(place, Value::null(), settled);
             candidate.order = change.writes.len();
             candidate.undated = time.is_none();

@@ -11,6 +11,6 @@ mod fold;
 mod plan;
 mod record;
 
-pub use claim::{Claim, Claimed, digest};
+pub use claim::{Claim, Claimed, Claims, digest};
 pub use plan::{Clash, Context, Correction, NewRow, Plan, RowOrigin, plan};
 pub use record::{Held, Record, RowRef, Version, deleted_at};

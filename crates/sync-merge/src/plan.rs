@@ -50,6 +50,10 @@ pub struct NewRow {
     pub origin: RowOrigin,
     /// What it does.
     pub op: Op,
+    /// The verified user whose writes they are.
+    pub user: UserId,
+    /// The client that made them.
+    pub client: ClientId,
     /// Its fields: those that it has won, and copies that a reader needs beside them.
     pub fields: Vec<(FieldName, Value, FieldTime)>,
     /// Whether no insert of the record precedes it.
@@ -78,6 +82,8 @@ pub struct Clash {
 pub struct Correction {
     /// The record, by its place among those given to [`plan`].
     pub record: usize,
+    /// The user whose writes they are, if they are one user's.
+    pub author: Option<UserId>,
     /// The winners with their times.
     pub fields: Vec<(FieldName, Value, FieldTime)>,
 }
@@ -123,7 +129,7 @@ pub fn plan(context: &Context<'_>, records: Vec<Record>, changes: &[(usize, &Cha
         decide(&mut plan, context, record, fold, &mut drafts);
     }
     for (place, draft) in drafts.into_iter().enumerate() {
-        append(&mut plan, &before, changes[place], place, draft);
+        append(&mut plan, context, &before, changes[place], place, draft);
     }
     for row in 0..plan.rows.len() {
         copy_beside(&mut plan, &before, row);
@@ -141,6 +147,7 @@ pub fn plan(context: &Context<'_>, records: Vec<Record>, changes: &[(usize, &Cha
 /// Appends the row of one change, unless nothing is left of it.
 fn append(
     plan: &mut Plan,
+    context: &Context<'_>,
     before: &[Record],
     change: (usize, &Change),
     place: usize,
@@ -173,6 +180,8 @@ fn append(
         } else {
             change.op
         },
+        user: context.user.clone(),
+        client: context.client.clone(),
         fields,
         opens,
         to_everyone: draft.to_everyone || comes_back(known, &before[record]),

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use sync_protocol::{ClientId, FieldName, FieldTime, Value};
+use sync_protocol::{ClientId, FieldName, FieldTime, UserId, Value};
 
-use crate::Claim;
+use crate::Claims;
 
 static DELETED_AT: LazyLock<FieldName> =
     LazyLock::new(|| FieldName::new("deletedAt").expect("a plain word is an identifier"));
@@ -42,8 +42,12 @@ pub enum RowRef {
 pub struct Held {
     /// The version.
     pub version: Version,
+    /// The verified user that wrote it.
+    pub author: UserId,
     /// The row that has it.
     pub row: RowRef,
+    /// Whether that row goes out to the client that wrote it, too.
+    pub to_everyone: bool,
 }
 
 /// A record as it is known; the default is one of which nothing is known.
@@ -54,7 +58,7 @@ pub struct Record {
     /// The row of the first insert. Existence only ever grows, so the first one to arrive stands for all.
     pub inserted: Option<RowRef>,
     /// The writes to which the server gave their time.
-    pub claims: Vec<Claim>,
+    pub claims: Claims,
     /// How many effective changes it has had.
     pub version: i64,
 }

@@ -78,4 +78,6 @@ pub struct Change {
     pub schema_version: i64,
     /// The client's own event id, if it is a UUID.
     pub event_id: Option<EventId>,
+    /// The change as it came, for when it can only be kept aside.
+    pub raw: Value,
 }

@@ -11,6 +11,9 @@ pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// The most changes of one push.
 pub const MAX_CHANGES: usize = 10_000;
 
+/// The longest text of an error, in characters.
+const MAX_ERROR_CHARS: usize = 200;
+
 /// Why a body is no push. The text is for the client; nothing of such a push is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangesetError {
@@ -103,14 +106,11 @@ impl Changeset {
             parked: Vec::new(),
         };
         for (index, raw) in raw_changes.into_iter().enumerate() {
-            match read::read(raw.get(), index, schema_version) {
+            let raw = Value::from(raw);
+            match read::read(&raw, index, schema_version) {
                 Ok(change) => push.changes.push(change),
                 Err(Judgement::Refuse(error)) => return Err(error),
-                Err(Judgement::Park(reason)) => push.parked.push(Parked {
-                    index,
-                    raw: Value::from(raw),
-                    reason,
-                }),
+                Err(Judgement::Park(reason)) => push.parked.push(Parked { index, raw, reason }),
             }
         }
         Ok(push)
@@ -125,7 +125,16 @@ fn read_text(raw: Option<&RawValue>, name: &str) -> Result<String, ChangesetErro
 }
 
 fn json(error: impl ToString) -> ChangesetError {
-    ChangesetError::Json(error.to_string())
+    ChangesetError::Json(cut(&error.to_string()))
+}
+
+/// A text for the client, without more of its own input than a person reads.
+pub(crate) fn cut(text: &str) -> String {
+    let mut short: String = text.chars().take(MAX_ERROR_CHARS).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 fn invalid(message: String) -> ChangesetError {
@@ -163,6 +172,53 @@ mod tests {
             value: Value::parse(value).expect("a value"),
             at: FieldTime::parse(at),
         }
+    }
+
+    #[test]
+    fn an_error_does_not_echo_what_it_was_sent() {
+        let long = "x".repeat(100_000);
+        for body in [
+            format!(r#"{{"changes":[{{"table":"t","id":"r","op":"{long}"}}]}}"#),
+            format!(r#"{{"changes":"{long}"}}"#),
+            format!(r#"{{"clientId":"{long}"}}"#),
+        ] {
+            let error = Changeset::parse(body.as_bytes())
+                .expect_err("a bad push")
+                .to_string();
+            assert!(error.len() < 300, "{}", error.len());
+        }
+    }
+
+    #[test]
+    fn an_actor_or_origin_over_64_kib_is_parked() {
+        let long = "x".repeat(64 * 1024);
+        for member in [
+            format!(r#""actor":{{"a":"{long}"}}"#),
+            format!(r#""origin":"{long}""#),
+        ] {
+            let change = format!(r#"{{"table":"t","id":"r","op":"insert",{member}}}"#);
+            assert!(parked(&change).contains("64 KiB"));
+        }
+    }
+
+    #[test]
+    fn more_fields_than_a_change_may_have_are_parked_before_they_are_looked_up() {
+        let names = |count: usize| {
+            (0..count)
+                .map(|n| format!(r#""f{n}":{{}}"#))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let insert = |data: usize, fields: usize| {
+            let (data, fields) = (names(data), names(fields));
+            format!(
+                r#"{{"table":"t","id":"r","op":"insert","data":{{{data}}},"fields":{{{fields}}}}}"#
+            )
+        };
+        assert_eq!(only(&insert(1000, 1000)).writes.len(), 1000);
+        assert!(parked(&insert(1001, 0)).contains("1001 fields"));
+        assert!(parked(&insert(0, 1001)).contains("1001 fields"));
+        assert!(parked(&insert(40_000, 40_000)).contains("40000 fields"));
     }
 
     const T1: &str = "2025-02-01T09:00:00.000Z";

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::change::SUPPORTED_SCHEMA_VERSION;
-use crate::changeset::Judgement;
+use crate::changeset::{Judgement, cut};
 use crate::inspect::{self, MAX_FIELDS};
 use crate::{
     Change, ChangesetError, EventId, FieldName, FieldTime, FieldWrite, Members, Op, RecordId,
@@ -13,6 +13,8 @@ use crate::{
 
 /// The field whose value says that, and when, a record was deleted.
 const DELETED_AT: &str = "deletedAt";
+/// The longest `actor` or `origin`, in bytes.
+const MAX_OPAQUE_BYTES: usize = 64 * 1024;
 /// Spaces of this prefix are a client's own name for what is personal.
 const PERSONAL_PREFIX: &str = "_personal:";
 
@@ -61,11 +63,11 @@ type RawMembers<'a> = Members<String, &'a RawValue>;
 /// # Errors
 ///
 /// What makes the whole push a bad request, or (as [`Judgement::Park`]) what keeps just this change from being stored.
-pub(crate) fn read(json: &str, index: usize, schema_version: i64) -> Result<Change, Judgement> {
-    if let Some(fault) = inspect::fault(json) {
+pub(crate) fn read(json: &Value, index: usize, schema_version: i64) -> Result<Change, Judgement> {
+    if let Some(fault) = inspect::fault(json.as_str()) {
         return Err(Judgement::Park(fault));
     }
-    let parts = parts(json, index)?;
+    let parts = parts(json.as_str(), index)?;
     let op = read_op(parts.op, index)?;
     let (table, id) = read_key(&parts, index)?;
     let schema_version =
@@ -78,17 +80,26 @@ pub(crate) fn read(json: &str, index: usize, schema_version: i64) -> Result<Chan
         .filter(|text| !text.is_empty())
         .and(parts.origin)
         .map(Value::from);
+    let in_data = data.as_ref().map_or(0, |data| data.0.len());
+    let count = fields.len().max(if op == Op::Insert { in_data } else { 0 });
+    if count > MAX_FIELDS {
+        return Err(Judgement::Park(format!(
+            "it has {count} fields (max {MAX_FIELDS})"
+        )));
+    }
     let at = data.as_ref().map_or(FieldTime::NONE, data_time);
     let deletion = read_deletion(op, deleted_at, data.as_ref(), &fields);
     let writes = match op {
         Op::Insert => insert_writes(data.unwrap_or_default(), &fields, at)?,
         Op::Update | Op::Delete => field_writes(fields)?,
     };
-    if writes.len() > MAX_FIELDS {
-        return Err(Judgement::Park(format!(
-            "it has {} fields (max {MAX_FIELDS})",
-            writes.len()
-        )));
+    for (name, raw) in [("actor", parts.actor), ("origin", parts.origin)] {
+        if raw.is_some_and(|raw| raw.get().len() > MAX_OPAQUE_BYTES) {
+            let limit = MAX_OPAQUE_BYTES / 1024;
+            return Err(Judgement::Park(format!(
+                "its {name} is longer than {limit} KiB"
+            )));
+        }
     }
     Ok(Change {
         index,
@@ -102,6 +113,7 @@ pub(crate) fn read(json: &str, index: usize, schema_version: i64) -> Result<Chan
         actor: parts.actor.map(Value::from).filter(Value::is_object),
         origin,
         schema_version,
+        raw: json.clone(),
         event_id: parts
             .event_id
             .and_then(|raw| Value::from(raw).text())
@@ -324,5 +336,5 @@ fn identifier<T>(
 }
 
 fn refuse(message: String) -> Judgement {
-    Judgement::Refuse(ChangesetError::Invalid(message))
+    Judgement::Refuse(ChangesetError::Invalid(cut(&message)))
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use futures_util::future::{try_join, try_join3, try_join4};
 use sync_protocol::Answer;
 use sync_store::{
-    Decision, Delta, Intake, Loaded, Page, Position, Pull, Push, Pushed, Reach, RecordKey, Scope,
-    StoreError, pull_answer,
+    Decision, Delta, Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, Page, Position, Pull, Push, Pushed,
+    Reach, RecordKey, Scope, StoreError, pull_answer,
 };
 use tokio_postgres::Row;
 
@@ -164,13 +164,14 @@ async fn load(session: &Session, intake: &Intake) -> Result<(Loaded, Delta), Fai
     let event_ids = uuids(&intake.event_ids());
     let reach = keys(intake.reach());
     let (app, since) = (push.app.as_str(), push.since.position().0);
+    let most = page::number(MAX_LOAD_BYTES);
     let connection = session.connection();
     let loaded = async {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         connection
-            .query(&load, &[&app, &scopes, &tables, &records])
+            .query(&load, &[&app, &scopes, &tables, &records, &most])
             .await
     };
     let taken = async {
@@ -196,25 +197,36 @@ async fn load(session: &Session, intake: &Intake) -> Result<(Loaded, Delta), Fai
 
 fn read_loaded(rows: &[Row], taken: &[Row], wanted: &[RecordKey]) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
-    let mut last = None;
     for row in rows {
-        let place: i64 = row.get(0);
-        if last != Some(place) {
-            last = Some(place);
-            let key = usize::try_from(place - 1)
+        if let Some(state) = row.get(1) {
+            let key = usize::try_from(row.get::<_, i64>(0) - 1)
                 .ok()
                 .and_then(|place| wanted.get(place))
                 .ok_or_else(|| StoreError::fault("a record was loaded that nobody asked for"))?;
-            loaded.record(key.clone(), row.get(3), row.get(1));
+            loaded.record(key.clone(), state, row.get(2));
         }
-        if let Some(position) = row.get(2) {
-            loaded.row(Position(position), row.get(4), row.get(5))?;
+        if let Some(position) = row.get(3) {
+            loaded.row(loaded_row(row, Position(position))?)?;
         }
     }
     for row in taken {
         loaded.event(page::event_id(row, 0));
     }
     Ok(loaded)
+}
+
+/// A live row of a record; one that came without its values has no room.
+fn loaded_row(row: &Row, position: Position) -> Result<LoadedRow<'_>, StoreError> {
+    let (Some(data), Some(field_timestamps)) = (row.get(6), row.get(7)) else {
+        return Err(Loaded::too_large());
+    };
+    Ok(LoadedRow {
+        position,
+        user: row.get(4),
+        to_everyone: row.get(5),
+        data,
+        field_timestamps,
+    })
 }
 
 /// The keys of all scopes in reach.

@@ -14,8 +14,9 @@ const TRIES: u32 = 6;
 /// The longest pause before the second try; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The classes of errors that pass: connection lost, resources short, operator intervened, replica or shutdown.
-const PASSING_CLASSES: [&str; 3] = ["08", "53", "57"];
+/// The classes of errors that pass: connection lost, password changed before we were told, database gone for a restore,
+/// resources short, operator intervened or shutdown.
+const PASSING_CLASSES: [&str; 5] = ["08", "28", "3D", "53", "57"];
 /// Further errors that pass: a lock was not to be had in time, and the database takes no writes for the moment.
 const PASSING_CODES: [SqlState; 3] = [
     SqlState::LOCK_NOT_AVAILABLE,
@@ -41,8 +42,10 @@ impl Failure {
     pub(crate) fn into_error(self) -> StoreError {
         match self {
             Self::Repeat(error) | Self::Refused(error) | Self::Broken(error) => error,
+            // Not which: their keys name users.
             Self::ScopesMissing(scopes) => {
-                StoreError::fault(format!("not locked for writing: {scopes:?}"))
+                let count = scopes.len();
+                StoreError::fault(format!("{count} scopes are not locked for writing"))
             }
         }
     }
@@ -96,7 +99,9 @@ fn passes(code: &SqlState) -> bool {
             .any(|class| code.code().starts_with(class))
 }
 
-/// An error that does not come from the server: the connection went, or we have sent what cannot be sent.
+/// An error that does not come from the server: the connection went or was not to be had, or we have sent what cannot be
+/// sent. Whatever keeps tokio-postgres from connecting has an error of input or output as its cause, a name that is not
+/// resolved, too.
 fn without_code(error: &tokio_postgres::Error) -> StoreError {
     let mut cause = std::error::Error::source(error);
     let mut is_input_or_output = error.is_closed();
@@ -105,9 +110,7 @@ fn without_code(error: &tokio_postgres::Error) -> StoreError {
         cause = inner.source();
     }
     let text = describe(error);
-    // "db error" aside, what tokio-postgres calls "error connecting to server" passes too: a name that is not resolved,
-    // a server that is away.
-    if is_input_or_output || text.contains("connecting") {
+    if is_input_or_output {
         StoreError::unavailable(text)
     } else {
         StoreError::fault(text)

@@ -99,6 +99,7 @@ pub(crate) fn unreadable(what: impl std::fmt::Display) -> StoreError {
     StoreError::fault(format!("a row of the log cannot be read: {what}"))
 }
 
-fn number(count: usize) -> i64 {
+/// A count or a size as a parameter.
+pub(crate) fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

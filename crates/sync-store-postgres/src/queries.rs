@@ -71,35 +71,46 @@ select
     set_config('sync.scopes', $1::text[]::text, true),
     set_config('sync.writable', $2::text[]::text, true)";
 
-/// Records with their live rows: $1 app, $2 scopes, $3 tables, $4 records. The limits keep the planner from turning the
-/// joins around: each record and each row is looked up by its key.
+/// Records with their live rows: $1 app, $2 scopes, $3 tables, $4 records, $5 bytes of values at most. The state of a record
+/// comes with its first row only; a row beyond the bytes comes without its values, counted in whatever order rows are found.
+/// The limits keep the planner from turning the joins around: each record and each row is looked up by its key.
 pub(crate) const LOAD: &str = "\
 -- load
 select
-    wanted.place,
-    kept.version,
-    change.position,
-    kept.state,
-    change.data,
-    change.field_timestamps
-from unnest($2::text[], $3::text[], $4::text[]) with ordinality as wanted (scope, table_name, record_id, place)
-cross join lateral (
-    select record.version, record.state, record.rows
-    from sync_records as record
-    where record.scope = wanted.scope
-        and record.app_id = $1
-        and record.table_name = wanted.table_name
-        and record.record_id = wanted.record_id
-    limit 1
-) as kept
-left join lateral unnest(kept.rows) as held (position) on true
-left join lateral (
-    select live.position, live.data, live.field_timestamps
-    from sync_changes as live
-    where live.position = held.position
-        and live.scope = wanted.scope
-    limit 1
-) as change on true";
+    found.place,
+    found.state,
+    found.version,
+    found.position,
+    found.user_id,
+    found.to_everyone,
+    case when found.running <= $5::bigint then found.data end,
+    case when found.running <= $5::bigint then found.field_timestamps end
+from (
+    select
+        wanted.place,
+        case when coalesce(held.number, 1) = 1 then kept.state end as state,
+        kept.version,
+        change.*,
+        sum(octet_length(change.data)) over (rows unbounded preceding) as running
+    from unnest($2::text[], $3::text[], $4::text[]) with ordinality as wanted (scope, table_name, record_id, place)
+    cross join lateral (
+        select record.version, record.state, record.rows
+        from sync_records as record
+        where record.scope = wanted.scope
+            and record.app_id = $1
+            and record.table_name = wanted.table_name
+            and record.record_id = wanted.record_id
+        limit 1
+    ) as kept
+    left join lateral unnest(kept.rows) with ordinality as held (position, number) on true
+    left join lateral (
+        select live.position, live.user_id, live.to_everyone, live.data, live.field_timestamps
+        from sync_changes as live
+        where live.position = held.position
+            and live.scope = wanted.scope
+        limit 1
+    ) as change on true
+) as found";
 
 /// Those of the event ids $1 that the user of the transaction has used.
 pub(crate) const TAKEN: &str = "\
@@ -345,3 +356,123 @@ set
     state = excluded.state,
     version = excluded.version,
     deleted_since = excluded.deleted_since";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// The statements on the log or the records that have no scope among their conditions, and why.
+    const ACROSS_SCOPES: [(&str, &str); 5] = [
+        ("APPEND", "the scope is among the values"),
+        ("KEEP", "the scope is among the values and in the key"),
+        ("DUE", "finds the scopes that maintenance then locks"),
+        (
+            "REMOVE_DEAD",
+            "nothing refers to a dead row, whoever had it",
+        ),
+        ("DEAD_ROWS", "counts rows and tells nothing of them"),
+    ];
+
+    /// The text of each statement, by the name of its constant.
+    fn statements() -> Vec<(&'static str, &'static str)> {
+        let sources = [
+            include_str!("queries.rs"),
+            include_str!("queries/own.rs"),
+            include_str!("queries/upkeep.rs"),
+        ];
+        let constants = sources
+            .into_iter()
+            .flat_map(|source| source.split("pub(crate) const ").skip(1));
+        constants
+            .filter_map(|constant| {
+                let (name, text) = constant.split_once(": &str = \"\\\n-- ")?;
+                Some((name, text.split_once("\";")?.0))
+            })
+            .collect()
+    }
+
+    /// The table and its alias, if this line of a statement names the log or the records.
+    fn target(line: &str) -> Option<(&str, &str)> {
+        let mut words = line.split_whitespace();
+        let table = words.find(|word| matches!(*word, "sync_changes" | "sync_records"))?;
+        let alias = match words.next() {
+            Some("as") => words.next()?,
+            _ => table,
+        };
+        Some((table, alias))
+    }
+
+    /// Whether a line is a condition by which a table is read in given scopes only.
+    fn is_in_scope(line: &str, alias: &str) -> bool {
+        let condition = line.trim_start();
+        let condition = ["where ", "and "]
+            .into_iter()
+            .find_map(|word| condition.strip_prefix(word))
+            .unwrap_or_default();
+        [
+            "scope = any($".to_owned(),
+            format!("{alias}.scope = "),
+            format!("({alias}.scope, "),
+        ]
+        .iter()
+        .any(|beginning| condition.starts_with(beginning))
+    }
+
+    /// Whether each mention of the log or the records is followed by its scope, before the next one. `None` if there is none.
+    fn is_scoped(text: &str) -> Option<bool> {
+        let mut open = None;
+        let (mut mentions, mut scoped) = (0, 0);
+        for line in text.lines() {
+            if let Some((_, alias)) = target(line) {
+                mentions += 1;
+                open = Some(alias);
+            } else if open.is_some_and(|alias| is_in_scope(line, alias)) {
+                scoped += 1;
+                open = None;
+            }
+        }
+        (mentions > 0).then_some(scoped == mentions)
+    }
+
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).expect("the sources are there");
+        let paths = entries.map(|entry| entry.expect("the sources are there").path());
+        paths
+            .flat_map(|path| match path.is_dir() {
+                true => sources(&path),
+                false => vec![path],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn no_statement_on_the_log_or_the_records_is_without_its_scope() {
+        let statements = statements();
+        assert!(statements.len() > 35, "{}", statements.len());
+        let across: Vec<&str> = statements
+            .iter()
+            .filter(|(_, text)| is_scoped(text) == Some(false))
+            .map(|(name, _)| *name)
+            .collect();
+        assert_eq!(across, ACROSS_SCOPES.map(|(name, _)| name));
+    }
+
+    #[test]
+    fn the_log_and_the_records_are_named_in_statements_only() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for path in sources(&root) {
+            let text = fs::read_to_string(&path).expect("a source is text");
+            let is_allowed =
+                path.ends_with("queries.rs") || path.parent() == Some(&root.join("queries"));
+            assert!(
+                is_allowed
+                    || !["sync_changes", "sync_records"]
+                        .iter()
+                        .any(|name| text.contains(name)),
+                "{} goes around the wall",
+                path.display()
+            );
+        }
+    }
+}

@@ -13,7 +13,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::failure::Failure;
 use crate::instant::instant;
-use crate::page;
+use crate::page::{self, number};
 use crate::queries::upkeep;
 use crate::session::{Acting, Session, answered};
 use crate::store::PostgresStore;
@@ -23,6 +23,8 @@ use crate::write::{array_literal, size};
 const ROWS: i64 = 1000;
 /// How many deleted records a sweep strips at most: fewer, since it has their last values in memory.
 const RECORDS: i64 = 100;
+/// How many bytes the rows of those records have at most; one that has more alone is stripped all the same.
+const RECORD_BYTES: i64 = 16 * 1024 * 1024;
 
 /// Tombstones to be written, one array per column, and the rows that die with it.
 #[derive(Debug, Default)]
@@ -54,37 +56,39 @@ impl PostgresStore {
         let before = instant(Millis(now.0.saturating_sub(self.rules().history_millis)));
         let session = Session::take(self.pool()).await?;
         let outcome = strip(&session, before).await;
-        let records = session.close(outcome).await?;
+        let (records, more_records) = session.close(outcome).await?;
         let session = Session::take(self.pool()).await?;
         let outcome = remove_dead(&session, before).await;
         let rows = session.close(outcome).await?;
-        let is_full = |count: usize, batch| i64::try_from(count).is_ok_and(|count| count >= batch);
         Ok(Swept {
             rows,
             records,
-            more: is_full(rows, ROWS) || is_full(records, RECORDS),
+            more: number(rows) >= ROWS || more_records,
         })
     }
 }
 
-/// Leaves the tombstones of deleted records, in those scopes that nobody works in at this moment.
-async fn strip(session: &Session, before: SystemTime) -> Result<usize, Failure> {
+/// Leaves the tombstones of deleted records, in those scopes that nobody works in at this moment: how many, and whether
+/// there may be more.
+async fn strip(session: &Session, before: SystemTime) -> Result<(usize, bool), Failure> {
     answered(session.open(Acting::Maintenance, "")).await?;
     let connection = session.connection();
-    let due = answered(connection.query(upkeep::DUE, &[&before, &RECORDS])).await?;
-    let scopes = lock_idle(session, &due).await?;
+    let scopes = lock_idle(session, before).await?;
     if scopes.is_empty() {
         session.commit().await?;
-        return Ok(0);
+        return Ok((0, false));
     }
     // What was read before the locks may have changed since.
-    let rows = answered(connection.query(upkeep::DELETED, &[&before, &RECORDS, &scopes])).await?;
+    let parameters: [&(dyn ToSql + Sync); 4] = [&before, &RECORDS, &scopes, &RECORD_BYTES];
+    let rows = answered(connection.query(upkeep::DELETED, &parameters)).await?;
     let stripped = Stripped::of(&rows)?;
-    let left = answered(connection.query(upkeep::ROWS, &[&stripped.left])).await?;
+    let left =
+        answered(connection.query(upkeep::ROWS, &[&stripped.left, &stripped.scopes])).await?;
     let shortened = Shortened::of(&left)?;
     answered(write(connection, &stripped, &shortened)).await?;
     session.commit().await?;
-    Ok(rows.len())
+    let due = rows.first().map_or(0, |row| row.get::<_, i64>(8));
+    Ok((rows.len(), due >= RECORDS || due > number(rows.len())))
 }
 
 async fn write(
@@ -100,37 +104,59 @@ async fn write(
         &stripped.rows,
         &stripped.states,
     ];
-    let rows: [&(dyn ToSql + Sync); 4] = [
+    let dead: [&(dyn ToSql + Sync); 3] = [&stripped.dead, &stripped.dead_since, &stripped.scopes];
+    let rows: [&(dyn ToSql + Sync); 5] = [
         &shortened.positions,
         &shortened.data,
         &shortened.field_timestamps,
         &shortened.sizes,
+        &stripped.scopes,
     ];
     try_join3(
         connection.execute(upkeep::STRIP, &tombstones),
-        connection.execute(
-            upkeep::BURY_STRIPPED,
-            &[&stripped.dead, &stripped.dead_since],
-        ),
+        connection.execute(upkeep::BURY_STRIPPED, &dead),
         connection.execute(upkeep::SHORTEN, &rows),
     )
     .await
     .map(|_| ())
 }
 
+/// Locks scopes until enough records are due in them. Those that cannot be locked at once are passed over, however many of
+/// their records come first: no more of them are busy than running requests reach.
+async fn lock_idle(session: &Session, before: SystemTime) -> Result<Vec<String>, Failure> {
+    let (mut tried, mut locked, mut due) = (Vec::new(), Vec::new(), 0);
+    while due < RECORDS {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&before, &RECORDS, &tried];
+        let found = answered(session.connection().query(upkeep::DUE, &parameters)).await?;
+        if found.is_empty() {
+            break;
+        }
+        let scopes: BTreeMap<String, i64> =
+            found.iter().map(|row| (row.get(0), row.get(1))).collect();
+        for scope in try_lock(session, scopes.keys()).await? {
+            due += scopes[&scope];
+            locked.push(scope);
+        }
+        tried.extend(scopes.into_keys());
+    }
+    Ok(locked)
+}
+
 /// Locks those of the scopes that can be locked at once.
-async fn lock_idle(session: &Session, due: &[Row]) -> Result<Vec<String>, Failure> {
+async fn try_lock(
+    session: &Session,
+    scopes: impl Iterator<Item = &String>,
+) -> Result<Vec<String>, Failure> {
     let mut by_key: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    for row in due {
-        let key: String = row.get(0);
-        let scope = Scope::from_key(&key)
+    for key in scopes {
+        let scope = Scope::from_key(key)
             .ok_or_else(|| StoreError::fault("the scope of a record cannot be read"))?;
-        by_key.entry(scope.lock_key()).or_default().push(key);
+        by_key
+            .entry(scope.lock_key())
+            .or_default()
+            .push(key.clone());
     }
     let keys: Vec<i64> = by_key.keys().copied().collect();
-    if keys.is_empty() {
-        return Ok(Vec::new());
-    }
     let locked = answered(session.connection().query(upkeep::TRY_LOCKS, &[&keys])).await?;
     let scopes = locked
         .iter()

@@ -79,9 +79,14 @@ impl<T> Queue<T> {
         state.waiting.pop_front()
     }
 
-    /// Takes a job if one is there already.
-    pub(crate) fn take_waiting(&self) -> Option<T> {
-        self.locked().waiting.pop_front()
+    /// Takes the next job if it is there already and is wanted; otherwise it stays the next.
+    pub(crate) fn take_waiting(&self, is_wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+        let mut state = self.locked();
+        if is_wanted(state.waiting.front()?) {
+            state.waiting.pop_front()
+        } else {
+            None
+        }
     }
 
     /// Takes no more jobs; those that wait are still done.
@@ -121,8 +126,10 @@ mod tests {
                 waiting: 2
             }
         );
-        assert_eq!((queue.take(), queue.take_waiting()), (Some(1), Some(2)));
-        assert_eq!(queue.take_waiting(), None);
+        assert_eq!(queue.take(), Some(1));
+        assert_eq!(queue.take_waiting(|job| *job > 2), None);
+        assert_eq!(queue.take_waiting(|job| *job == 2), Some(2));
+        assert_eq!(queue.take_waiting(|_| true), None);
     }
 
     #[test]

@@ -109,7 +109,8 @@ impl Store for SqliteStore {
 
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
         let before = Millis(now.0.saturating_sub(self.rules.history_millis));
-        self.write(0, move |connection| sweep::sweep(connection, before))
+        let bytes = 2 * sweep::BATCH * ROW_BYTES;
+        self.write(bytes, move |connection| sweep::sweep(connection, before))
     }
 
     fn stats(&self) -> Pending<'_, Stats> {

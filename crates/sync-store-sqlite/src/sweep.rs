@@ -9,7 +9,7 @@ use crate::tables::maintenance::{self, DeletedRecord};
 use crate::tables::{log, records};
 
 /// How many rows, and how many records, one batch takes at the most: a few milliseconds of work.
-const BATCH: usize = 500;
+pub(crate) const BATCH: usize = 500;
 
 /// Strips deleted records to their tombstones and removes dead rows, both of this time or before.
 pub(crate) fn sweep(connection: &Connection, before: Millis) -> Outcome<Swept> {

@@ -1,5 +1,6 @@
 //! The one thread that writes. Jobs that wait are committed together, each inside a savepoint of its own; their answers
-//! leave after the commit (P1, P2).
+//! leave after the commit (P1, P2). What would make a commit too large goes into the next one, so that a small job is
+//! answered before a large one behind it begins.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,8 +16,9 @@ use crate::queue::{Load, Queue, Refused};
 const MAX_WAITING: usize = 1024;
 /// How many jobs share a commit at the most: none waits for long for those that came after it.
 const MAX_JOBS_PER_COMMIT: usize = 128;
-/// After how many bytes a commit takes no more jobs.
-const MAX_BYTES_PER_COMMIT: usize = 2 * 1024 * 1024;
+/// How many bytes several jobs that share a commit write at the most: a few times what clients push from day to day (200
+/// changes), and some tens of milliseconds of work. A job that is larger is alone.
+const MAX_BYTES_PER_COMMIT: usize = 512 * 1024;
 
 /// The writing thread. It ends, and is waited for, when the value is dropped.
 #[derive(Debug)]
@@ -79,11 +81,7 @@ fn run(connection: &Connection, queue: &Queue<Box<dyn Job>>) {
         let mut next = Some(first);
         while let Some(job) = next {
             batch.take(connection, job);
-            next = if batch.has_room() {
-                queue.take_waiting()
-            } else {
-                None
-            };
+            next = queue.take_waiting(|job| batch.has_room_for(job.as_ref()));
         }
         batch.finish(connection);
     }
@@ -110,9 +108,12 @@ enum State {
 }
 
 impl Batch {
-    fn has_room(&self) -> bool {
-        let lost = matches!(self.state, State::Lost(_));
-        !lost && self.done.len() < MAX_JOBS_PER_COMMIT && self.bytes < MAX_BYTES_PER_COMMIT
+    /// Whether a job may be done before those that are done are answered.
+    fn has_room_for(&self, job: &dyn Job) -> bool {
+        let is_lost = matches!(self.state, State::Lost(_));
+        let bytes = self.bytes.saturating_add(job.bytes());
+        let fits = self.done.len() < MAX_JOBS_PER_COMMIT && bytes <= MAX_BYTES_PER_COMMIT;
+        !is_lost && (fits || self.done.is_empty())
     }
 
     /// Does a job inside its savepoint. If it fails, nothing of it stays, and the others are not touched.
@@ -235,7 +236,15 @@ CREATE TABLE words (
             &self,
             work: impl FnOnce(&Connection) -> Outcome<T> + Send + 'static,
         ) -> Answer<T> {
-            let (job, answer) = job(1, work);
+            self.send_large(1, work)
+        }
+
+        fn send_large<T: Send + 'static>(
+            &self,
+            bytes: usize,
+            work: impl FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+        ) -> Answer<T> {
+            let (job, answer) = job(bytes, work);
             self.writer.send(job).unwrap();
             answer
         }
@@ -332,8 +341,30 @@ CREATE TABLE words (
     fn what_nobody_waits_for_is_not_done() {
         let busy = busy();
         drop(busy.write("a", None));
+        let large = busy.send_large(usize::MAX, |connection| insert(connection, "b", None));
+        drop(large);
         busy.go.send(()).unwrap();
         assert_eq!(busy.words(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn small_jobs_are_answered_before_a_large_one_behind_them_begins() {
+        let busy = busy();
+        let small = [busy.write("a", None), busy.write("b", None)];
+        let large = busy.send_large(MAX_BYTES_PER_COMMIT, move |_| {
+            Ok(small.map(|mut answer| answer.try_recv()))
+        });
+        busy.go.send(()).unwrap();
+        assert_eq!(outcome(large), Ok([Ok(Ok(())), Ok(Ok(()))]));
+    }
+
+    #[test]
+    fn a_large_job_is_answered_before_those_behind_it_begin() {
+        let busy = busy();
+        let mut large = busy.send_large(MAX_BYTES_PER_COMMIT, |_| Ok(()));
+        let behind = busy.send(move |_| Ok(large.try_recv()));
+        busy.go.send(()).unwrap();
+        assert_eq!(outcome(behind), Ok(Ok(Ok(()))));
     }
 
     #[test]

@@ -134,8 +134,8 @@ impl Decision {
             event_id: self.event_ids[place],
             op: row.op,
             fields: row.fields.clone(),
-            user: self.push.caller.user.clone(),
-            client: self.push.caller.client.clone(),
+            user: row.user.clone(),
+            client: row.client.clone(),
             space: key
                 .scope
                 .space()
@@ -218,7 +218,7 @@ impl Decision {
                 space_id: key.scope.space().cloned(),
                 actor: None,
                 origin: None,
-                author: None,
+                author: key.scope.space().and(correction.author.clone()),
             }
         };
         self.plan.corrections.iter().map(correction).collect()

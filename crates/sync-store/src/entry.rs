@@ -1,6 +1,5 @@
 //! A change as the log keeps it: change to row and back.
 
-use sync_merge::deleted_at;
 use sync_protocol::{
     AppId, ClientId, EventId, FieldName, FieldTime, Members, Millis, Op, RecordId, SpaceId,
     TableName, UserId, Value,
@@ -56,13 +55,25 @@ impl Entry {
     /// The values as one JSON object: the column `data`.
     #[must_use]
     pub fn data(&self) -> String {
-        data_of(&self.fields)
+        to_json(
+            &self
+                .fields
+                .iter()
+                .map(|(name, value, _)| (name, value))
+                .collect::<Members<_, _>>(),
+        )
     }
 
     /// The times as one JSON object: the column `field_timestamps`.
     #[must_use]
     pub fn field_timestamps(&self) -> String {
-        field_timestamps_of(&self.fields)
+        to_json(
+            &self
+                .fields
+                .iter()
+                .map(|(name, _, at)| (name, at.to_string()))
+                .collect::<Members<_, _>>(),
+        )
     }
 
     /// About how many bytes it takes in an answer.
@@ -74,7 +85,10 @@ impl Entry {
             .map(|(name, value, _)| name.as_str().len() + value.as_str().len() + 100)
             .sum();
         // Where no insert precedes, the values may go out twice: with their times, and beside them.
-        fields * if self.opens { 2 } else { 1 } + 300
+        let fields = if self.opens { 2 * fields } else { fields };
+        let opaque = [&self.actor, &self.origin].into_iter().flatten();
+        let opaque: usize = opaque.map(|value| value.as_str().len()).sum();
+        fields + opaque + 300
     }
 }
 
@@ -95,35 +109,6 @@ pub fn read_fields(data: &str, field_timestamps: &str) -> Result<Vec<Field>, Sto
     Ok(fields
         .map(|((name, value), (_, time))| (name, value, FieldTime::parse(&time)))
         .collect())
-}
-
-/// The columns `data` and `field_timestamps` of a row of which only the delete is kept, after the history window.
-///
-/// # Errors
-///
-/// [`StoreError::Fault`] if the columns are not what [`Entry`] writes.
-pub fn tombstone(data: &str, field_timestamps: &str) -> Result<(String, String), StoreError> {
-    let mut fields = read_fields(data, field_timestamps)?;
-    fields.retain(|(name, ..)| name == deleted_at());
-    Ok((data_of(&fields), field_timestamps_of(&fields)))
-}
-
-fn data_of(fields: &[Field]) -> String {
-    to_json(
-        &fields
-            .iter()
-            .map(|(name, value, _)| (name, value))
-            .collect::<Members<_, _>>(),
-    )
-}
-
-fn field_timestamps_of(fields: &[Field]) -> String {
-    to_json(
-        &fields
-            .iter()
-            .map(|(name, _, at)| (name, at.to_string()))
-            .collect::<Members<_, _>>(),
-    )
 }
 
 fn unreadable(column: &str, error: &serde_json::Error) -> StoreError {

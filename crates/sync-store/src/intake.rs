@@ -2,11 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sync_merge::Record;
-use sync_protocol::{Change, EventId, RecordId, TableName};
+use sync_merge::{Record, RowRef};
+use sync_protocol::{Change, EventId, FieldName, Parked, RecordId, TableName, UserId};
 
-use crate::state::Rows;
+use crate::state::{Row, Rows};
 use crate::{Decision, Position, Push, Reach, RecordState, Rules, Scope, StoreError};
+
+/// The most bytes of values that are loaded for one push.
+pub const MAX_LOAD_BYTES: usize = 256 * 1024 * 1024;
+/// The most bytes that the live rows of a record have; a change that would make it more is parked.
+const MAX_RECORD_BYTES: usize = 64 * 1024 * 1024;
+/// The most fields of a record; a change that would make it more is parked.
+const MAX_RECORD_FIELDS: usize = 4000;
 
 /// What a record is keyed by, within an app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +44,22 @@ pub struct Loaded {
     records: HashMap<RecordKey, (String, i64)>,
     rows: Rows,
     taken: HashSet<EventId>,
+    bytes: usize,
+}
+
+/// A live row of a loaded record, as its columns have it.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadedRow<'a> {
+    /// Its place in the log.
+    pub position: Position,
+    /// The user that wrote it.
+    pub user: &'a str,
+    /// Whether it goes out to the client that wrote it, too.
+    pub to_everyone: bool,
+    /// Its values.
+    pub data: &'a str,
+    /// Their times.
+    pub field_timestamps: &'a str,
 }
 
 impl Loaded {
@@ -50,20 +73,41 @@ impl Loaded {
         &self.taken
     }
 
-    /// Adds a live row of a loaded record by its columns.
+    /// Adds a live row of a loaded record.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Fault`] if they cannot be read.
-    pub fn row(
-        &mut self,
-        position: Position,
-        data: &str,
-        field_timestamps: &str,
-    ) -> Result<(), StoreError> {
-        self.rows
-            .insert(position.0, crate::read_fields(data, field_timestamps)?);
+    /// [`StoreError::TooLarge`] once all of them have more than [`MAX_LOAD_BYTES`]; [`StoreError::Fault`] if the
+    /// columns cannot be read.
+    pub fn row(&mut self, row: LoadedRow<'_>) -> Result<(), StoreError> {
+        let bytes = row.data.len();
+        self.bytes += bytes;
+        if self.bytes > MAX_LOAD_BYTES {
+            return Err(Self::too_large());
+        }
+        let user = UserId::new(row.user)
+            .map_err(|error| StoreError::fault(format!("the user of a row {error}")))?;
+        let fields = crate::read_fields(row.data, row.field_timestamps)?;
+        let loaded = Row {
+            user,
+            to_everyone: row.to_everyone,
+            bytes,
+            values: fields
+                .into_iter()
+                .map(|(name, value, _)| (name, value))
+                .collect(),
+        };
+        self.rows.insert(row.position.0, loaded);
         Ok(())
+    }
+
+    /// What a client is told that needs more than [`MAX_LOAD_BYTES`].
+    #[must_use]
+    pub fn too_large() -> StoreError {
+        StoreError::TooLarge(format!(
+            "the records that these changes touch hold more than {} MiB: push fewer changes at once",
+            MAX_LOAD_BYTES / 1024 / 1024
+        ))
     }
 
     /// Says that this user has a change of this event id already.
@@ -203,7 +247,10 @@ impl Intake {
             None => Ok(Record::default()),
         };
         let records = keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let Intake { push, reach, .. } = self;
+        let Intake {
+            mut push, reach, ..
+        } = self;
+        park_what_is_too_much(&mut push, &mut targets, &records, &loaded.rows);
         Ok(Ok(Decision::new(
             push,
             reach,
@@ -211,5 +258,84 @@ impl Intake {
             loaded,
             (keys, records, targets),
         )))
+    }
+}
+
+/// Keeps aside the changes by which a record would hold more than it may.
+fn park_what_is_too_much(
+    push: &mut Push,
+    targets: &mut Vec<usize>,
+    records: &[Record],
+    rows: &Rows,
+) {
+    let mut sizes: Vec<Option<Size<'_>>> = records.iter().map(|_| None).collect();
+    let fits: Vec<bool> = std::iter::zip(&push.changes, targets.iter())
+        .map(|(change, target)| {
+            let size = sizes[*target].get_or_insert_with(|| Size::of(&records[*target], rows));
+            size.takes(change)
+        })
+        .collect();
+    drop(sizes);
+    if fits.iter().all(|fits| *fits) {
+        return;
+    }
+    let mut verdicts = fits.iter();
+    targets.retain(|_| *verdicts.next().unwrap_or(&true));
+    let mut verdicts = fits.into_iter();
+    let (kept, aside): (Vec<_>, Vec<_>) = std::mem::take(&mut push.changes)
+        .into_iter()
+        .partition(|_| verdicts.next().unwrap_or(true));
+    push.changes = kept;
+    push.parked.extend(aside.into_iter().map(|change| Parked {
+        index: change.index,
+        raw: change.raw,
+        reason: format!(
+            "its record would have more than {MAX_RECORD_FIELDS} fields or {} MiB",
+            MAX_RECORD_BYTES / 1024 / 1024
+        ),
+    }));
+}
+
+/// How much a record holds, with what the changes before have added.
+struct Size<'a> {
+    known: &'a Record,
+    added: BTreeSet<FieldName>,
+    bytes: usize,
+}
+
+impl<'a> Size<'a> {
+    fn of(known: &'a Record, rows: &Rows) -> Self {
+        let bytes = |row| match row {
+            RowRef::Stored(position) => rows.get(&position).map_or(0, |row| row.bytes),
+            RowRef::New(_) => 0,
+        };
+        Self {
+            known,
+            added: BTreeSet::new(),
+            bytes: known.live_rows().into_iter().map(bytes).sum(),
+        }
+    }
+
+    /// Whether a change still fits; then it is counted.
+    fn takes(&mut self, change: &Change) -> bool {
+        let new: BTreeSet<_> = change
+            .writes
+            .iter()
+            .map(|write| &write.name)
+            .filter(|name| !self.known.fields.contains_key(*name) && !self.added.contains(*name))
+            .cloned()
+            .collect();
+        let bytes: usize = change
+            .writes
+            .iter()
+            .map(|write| write.value.as_str().len())
+            .sum();
+        let fits = self.known.fields.len() + self.added.len() + new.len() <= MAX_RECORD_FIELDS
+            && self.bytes + bytes <= MAX_RECORD_BYTES;
+        if fits {
+            self.added.extend(new);
+            self.bytes += bytes;
+        }
+        fits
     }
 }

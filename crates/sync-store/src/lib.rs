@@ -22,8 +22,8 @@ mod store;
 
 pub use cursor::{Cursor, Position};
 pub use decision::{Decision, Writes};
-pub use entry::{Entry, Field, read_fields, tombstone};
-pub use intake::{Intake, Loaded, RecordKey, ScopesMissing};
+pub use entry::{Entry, Field, read_fields};
+pub use intake::{Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, RecordKey, ScopesMissing};
 pub use memory::MemoryStore;
 pub use outgoing::server_changes;
 pub use request::{

@@ -8,9 +8,9 @@ use sync_protocol::{Answer, AppId, EventId, Millis, SpaceId, UserId};
 
 use crate::state::RecordState;
 use crate::{
-    Decision, Delta, Entry, Grant, Intake, Loaded, Page, ParkedChange, Pending, Position, Pull,
-    Push, Pushed, Reach, RecordKey, Role, Rules, Scope, Stats, Store, StoreError, Swept, Window,
-    Writes, pull_answer, strip_deleted,
+    Decision, Delta, Entry, Grant, Intake, Loaded, LoadedRow, Page, ParkedChange, Pending,
+    Position, Pull, Push, Pushed, Reach, RecordKey, Role, Rules, Scope, Stats, Store, StoreError,
+    Swept, Window, Writes, pull_answer, strip_deleted,
 };
 
 /// How many rows and records a sweep removes at most.
@@ -164,7 +164,13 @@ impl Inner {
             };
             for position in &kept.state.rows {
                 let entry = &self.log[&Position(*position)].entry;
-                loaded.row(entry.position, &entry.data(), &entry.field_timestamps())?;
+                loaded.row(LoadedRow {
+                    position: entry.position,
+                    user: entry.user.as_str(),
+                    to_everyone: entry.to_everyone,
+                    data: &entry.data(),
+                    field_timestamps: &entry.field_timestamps(),
+                })?;
             }
             loaded.record(key, kept.state.state.clone(), kept.state.version);
         }
@@ -230,12 +236,15 @@ impl Inner {
         Ok(())
     }
 
+    /// Dead rows do not count: one that is the last of a scope was a value of a deleted record, and no answer brings it.
     fn delta(&self, app: &AppId, scopes: &[Scope]) -> Delta {
-        let mut visible = self.log.values().rev().map(|row| &row.entry);
-        let horizon = visible.find(|entry| entry.app == *app && scopes.contains(&entry.scope));
+        let visible = |row: &&Row| {
+            row.dead_since.is_none() && row.entry.app == *app && scopes.contains(&row.entry.scope)
+        };
+        let horizon = self.log.values().rev().find(visible);
         let greatest = self.log.last_key_value();
         Delta {
-            horizon: horizon.map(|entry| entry.position).unwrap_or_default(),
+            horizon: horizon.map(|row| row.entry.position).unwrap_or_default(),
             greatest: greatest.map(|(position, _)| *position).unwrap_or_default(),
         }
     }

@@ -8,8 +8,17 @@ use sync_protocol::{ClientId, FieldName, FieldTime, UserId, Value};
 
 use crate::StoreError;
 
-/// The fields of the rows that a record points at, by position.
-pub(crate) type Rows = HashMap<i64, Vec<(FieldName, Value, FieldTime)>>;
+/// The live rows of the loaded records, by position.
+pub(crate) type Rows = HashMap<i64, Row>;
+
+/// What is loaded of a live row.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) user: UserId,
+    pub(crate) to_everyone: bool,
+    pub(crate) bytes: usize,
+    pub(crate) values: HashMap<FieldName, Value>,
+}
 
 /// A record as a store writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,20 +104,21 @@ impl RecordState {
     pub(crate) fn read(state: &str, version: i64, rows: &Rows) -> Result<Record, StoreError> {
         let stored = parse(state)?;
         let mut fields = BTreeMap::new();
-        for (name, (at, client, row)) in stored.f {
-            let value = value_at(rows, row, &name)?;
+        for (name, (at, client, position)) in stored.f {
+            let lacks = || StoreError::fault(format!("row {position} lacks a field of its record"));
+            let row = rows.get(&position).ok_or_else(lacks)?;
             let version = Version {
                 at: FieldTime::from_millis(at),
                 client: client_id(&client)?,
-                value,
+                value: row.values.get(&name).cloned().ok_or_else(lacks)?,
             };
-            fields.insert(
-                name,
-                Held {
-                    version,
-                    row: RowRef::Stored(row),
-                },
-            );
+            let held = Held {
+                version,
+                author: row.user.clone(),
+                row: RowRef::Stored(position),
+                to_everyone: row.to_everyone,
+            };
+            fields.insert(name, held);
         }
         let claims = stored
             .c
@@ -122,15 +132,6 @@ impl RecordState {
             version,
         })
     }
-}
-
-fn value_at(rows: &Rows, row: i64, name: &FieldName) -> Result<Value, StoreError> {
-    rows.get(&row)
-        .and_then(|fields| fields.iter().find(|(own, ..)| own == name))
-        .map(|(_, value, _)| value.clone())
-        .ok_or_else(|| {
-            StoreError::fault(format!("row {row} lacks a field that its record points at"))
-        })
 }
 
 fn client_id(text: &str) -> Result<ClientId, StoreError> {

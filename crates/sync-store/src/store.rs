@@ -100,7 +100,7 @@ pub struct Swept {
 /// Figures for operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Rows of the log that are dead and not yet removed.
+    /// Rows of the log that are dead and not yet removed; a store may stop counting at 10,000.
     pub dead_rows: u64,
     /// Connections (or readers) that are there.
     pub pool_size: u64,
@@ -134,6 +134,9 @@ pub enum StoreError {
     /// It is away or overloaded for the moment: the request is worth repeating.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The request needs more than the store takes up for one; the text is for the client.
+    #[error("{0}")]
+    TooLarge(String),
     /// Something is broken that waiting does not mend.
     #[error("the store failed: {0}")]
     Fault(String),

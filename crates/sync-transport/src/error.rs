@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
     TooLarge,
     #[error("the body took too long to arrive: try again")]
     SlowBody,
+    #[error("too many large requests at once: try again")]
+    Busy,
     #[error("the body is cut off or cannot be unpacked: send it again")]
     BrokenBody,
     #[error("{0}")]
@@ -51,9 +53,10 @@ pub(crate) enum Refusal {
     Broken(String),
 }
 
-fn store_text(error: &StoreError) -> &'static str {
+fn store_text(error: &StoreError) -> &str {
     match error {
         StoreError::Unavailable(_) => "the database is away or busy: try again",
+        StoreError::TooLarge(text) => text,
         StoreError::Fault(_) => "something is broken here; the request id helps to find it",
     }
 }
@@ -81,11 +84,12 @@ impl Refusal {
             | Self::Changeset(_)
             | Self::SignIn(_) => StatusCode::BAD_REQUEST,
             Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge | Self::Store(StoreError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::Store(StoreError::Unavailable(_)) | Self::TimeLimit | Self::NotReady(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Store(StoreError::Unavailable(_))
+            | Self::Busy
+            | Self::TimeLimit
+            | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(StoreError::Fault(_)) | Self::Broken(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -108,11 +112,13 @@ impl Refusal {
             Self::Coding => "unsupported_encoding",
             Self::TooLarge => "body_too_large",
             Self::SlowBody => "body_too_slow",
+            Self::Busy => "server_busy",
             Self::BrokenBody => "body_broken",
             Self::Changeset(ChangesetError::Json(_)) => "invalid_json",
             Self::Changeset(ChangesetError::Invalid(_)) => "invalid_changeset",
             Self::SignIn(_) => "invalid_request",
             Self::Store(StoreError::Unavailable(_)) => "store_unavailable",
+            Self::Store(StoreError::TooLarge(_)) => "too_large",
             Self::TimeLimit => "time_limit",
             Self::NotReady(_) => "not_ready",
             Self::Store(StoreError::Fault(_)) | Self::Broken(_) => "internal_error",

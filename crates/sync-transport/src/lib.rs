@@ -8,8 +8,10 @@
 //! socket -> stack (routes.rs says why each layer is where it is) -> push.rs: admit -> parse -> store -> reply
 //! ```
 
+mod activity;
 mod admit;
 mod body;
+mod budget;
 mod catch;
 mod cors;
 mod error;
@@ -33,6 +35,7 @@ mod serve;
 mod service;
 mod sign_in;
 mod socket;
+mod unpack;
 
 pub use cors::{OriginError, Origins};
 pub use limits::Limits;

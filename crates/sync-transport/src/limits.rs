@@ -12,6 +12,10 @@ const REQUEST: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(30);
 /// From the wish to stop to the end of the last request.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long an HTTP/2 connection may be open with no stream on it that the server works for.
+const IDLE: Duration = Duration::from_secs(60);
+/// Bytes of bodies that are held at a time, by all requests together.
+const BODIES: usize = 256 << 20;
 /// Connections at a time.
 const CONNECTIONS: usize = 10_000;
 
@@ -29,12 +33,20 @@ pub struct Limits {
     pub stall: Duration,
     /// How long requests may go on once the server is to stop. After it their connections are closed.
     pub drain: Duration,
+    /// How long a connection may go without a request under way and without an answer being taken. After it the client is
+    /// told to go (GOAWAY), and cut off if it is still there five times as long later. Of HTTP/1.1 `head` is sooner.
+    pub idle: Duration,
+    /// How many bytes of bodies there may be at a time, rounded up to KiB each: as sent while they arrive, unpacked until
+    /// their request is answered. Further ones wait unread, at most for `body`; after it the answer is 503. A body that
+    /// is larger than this is never taken.
+    pub bodies: usize,
     /// How many connections there may be at a time. Further ones wait, unaccepted, until one of these is closed.
     pub connections: usize,
 }
 
 impl Default for Limits {
-    /// 10 s for the head, 30 s for the body, 60 s in all, 30 s without taking a byte, 10 s to drain, 10,000 connections.
+    /// 10 s for the head, 30 s for the body, 60 s in all, 30 s without taking a byte, 10 s to drain, 60 s idle, 256 MiB of
+    /// bodies, 10,000 connections.
     fn default() -> Self {
         Self {
             head: HEAD,
@@ -42,6 +54,8 @@ impl Default for Limits {
             request: REQUEST,
             stall: STALL,
             drain: DRAIN,
+            idle: IDLE,
+            bodies: BODIES,
             connections: CONNECTIONS,
         }
     }

@@ -138,6 +138,7 @@ impl Metrics {
         let error = match error {
             None => return,
             Some(StoreError::Unavailable(_)) => "unavailable",
+            Some(StoreError::TooLarge(_)) => "too_large",
             Some(StoreError::Fault(_)) => "fault",
         };
         store.errors.get_or_create(&ByError { call, error }).inc();

@@ -30,9 +30,9 @@ pub(crate) async fn push(
             return Err(refusal);
         }
     };
-    let bytes = body::read(&parts.headers, packed, service.limits.body).await?;
-    let changeset = Changeset::parse(&bytes)?;
-    drop(bytes);
+    let parse = |bytes: &[u8]| Ok(Changeset::parse(bytes)?);
+    // What is held is given back with the answer: until then the changes are in memory.
+    let (changeset, _held) = body::read(&service, &parts.headers, packed, parse).await?;
     let push = assemble(&service, admitted, changeset)?;
     let sent = push.changes.len() + push.parked.len();
     let began = Instant::now();

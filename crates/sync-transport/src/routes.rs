@@ -3,10 +3,11 @@
 //! ```text
 //! observe      first in, last out: it gives the id, and sees every answer as it leaves, whoever made it
 //!  cors        answers preflights before anybody asks for a token, and lets pages read errors, too
-//!   compress   packs what the routes say; outside of whatever may replace their answer
-//!    catch     makes a 500 of a panic; around the time limit, so that its answer is not cut off
-//!     limit    the time of the whole request: admission, body, store
-//!      routes
+//!   plain      lets every client have its answer unpacked: who forbids that would be refused when all is done
+//!    compress  packs what the routes say; outside of whatever may replace their answer
+//!     catch     makes a 500 of a panic; around the time limit, so that its answer is not cut off
+//!      limit   the time of the whole request: admission, body, store
+//!       routes
 //! ```
 //!
 //! The limit of a body is no layer: it stands in `body.rs`, behind admission, where both of its ends are seen.
@@ -14,6 +15,9 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::ACCEPT_ENCODING;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post};
 use tower::ServiceBuilder;
@@ -39,18 +43,23 @@ use crate::sign_in::sign_in;
 /// Answers that are not longer are not packed: it would save nothing.
 const PACK_ABOVE_BYTES: u64 = 1024;
 
+/// What every client accepts in the end.
+const PLAIN_AT_LAST: HeaderValue = HeaderValue::from_static("identity;q=0.001");
+
 /// The routes of a service, with all layers around them.
 pub fn router(service: Arc<Service>) -> Router {
+    let service = Shared::new(service);
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(Arc::clone(&service), observe))
-        .layer(from_fn_with_state(Arc::clone(&service), cors))
+        .layer(from_fn_with_state(service.clone(), observe))
+        .layer(from_fn_with_state(service.clone(), cors))
+        .map_request(plain_at_last)
         .layer(
             CompressionLayer::new()
                 .quality(CompressionLevel::Fastest)
                 .compress_when(SizeAbove::new(PACK_ABOVE_BYTES)),
         )
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Arc::clone(&service), time_limit));
+        .layer(from_fn_with_state(service.clone(), time_limit));
     let routes = reserved(development(changes(), &service));
     routes
         .route("/health", get(health))
@@ -82,6 +91,19 @@ fn reserved(router: Router<Shared>) -> Router<Shared> {
     RESERVED_APP_IDS.iter().fold(router, |router, segment| {
         router.route(&format!("/sync/{segment}"), any(unknown_path))
     })
+}
+
+/// A server may pass over that a client forbids an answer as it is (RFC 9110, 12.5.3); the layer that packs would answer 406
+/// instead, behind the routes' back.
+fn plain_at_last(mut request: Request) -> Request {
+    let headers = request.headers_mut();
+    let own: Vec<_> = headers.get_all(ACCEPT_ENCODING).iter().cloned().collect();
+    // Of two statements on a coding the first may count.
+    headers.insert(ACCEPT_ENCODING, PLAIN_AT_LAST);
+    for value in own {
+        headers.append(ACCEPT_ENCODING, value);
+    }
+    request
 }
 
 async fn unknown_path() -> Refusal {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accept (waits for a free seat) -> socket -> HTTP/1.1 or HTTP/2 -> router
+//! idle: the client is told to go -> later it is cut off
 //! shutdown: no more accepts -> idle connections close, requests under way finish -> the rest is cut off
 //! ```
 
@@ -10,15 +11,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::activity::Activity;
 use crate::metrics::Connected;
 use crate::service::Service;
 use crate::socket::Socket;
@@ -34,6 +36,9 @@ const MAX_RESET_STREAMS: usize = 50;
 /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIME: Duration = Duration::from_secs(10);
+/// How many times as long as it may be idle a connection has to end after its client was told to go: for an answer that a
+/// slow client is taking still.
+const LINGER: u32 = 5;
 /// How long nothing is accepted after the system had no means to.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(500);
 
@@ -62,7 +67,7 @@ pub async fn serve(
     };
     let face = Arc::new(face);
     let seats = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
+    let (stop, stopping) = watch::channel(());
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -74,10 +79,10 @@ pub async fn serve(
         };
         while connections.try_join_next().is_some() {}
         let kept = (seat, service.metrics.connected());
-        connections.spawn(Arc::clone(&face).connection(stream, graceful.watcher(), kept));
+        connections.spawn(Arc::clone(&face).connection(stream, stopping.clone(), kept));
     }
-    drop(listener);
-    drain(graceful, connections, limits.drain).await
+    drop((listener, stopping));
+    drain(stop, connections, limits.drain).await
 }
 
 /// What every connection is served with.
@@ -92,15 +97,39 @@ impl Face {
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
-        watcher: Watcher,
+        stopping: watch::Receiver<()>,
         _kept: (OwnedSemaphorePermit, Connected),
     ) {
         let socket = TokioIo::new(Socket::new(stream, &self.limits));
-        let connection = self.builder.serve_connection(socket, self.routes.clone());
-        if let Err(error) = watcher.watch(connection).await {
+        let activity = Activity::new();
+        let watched = service_fn(|request| activity.clone().during(self.routes.call(request)));
+        let connection = self.builder.serve_connection(socket, watched);
+        tokio::pin!(connection);
+        let idle = self.limits.idle;
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = told(stopping.clone()) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = activity.quiet(idle) => {
+                connection.as_mut().graceful_shutdown();
+                let ended = timeout(idle.saturating_mul(LINGER), connection).await;
+                ended.unwrap_or(Err("it was idle".into()))
+            }
+        };
+        // Whoever stops the server waits until nobody listens for it.
+        drop(stopping);
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         }
     }
+}
+
+/// Until the server is to stop.
+async fn told(mut stopping: watch::Receiver<()>) {
+    // It stops as well if there is nobody left to say so.
+    let _ = stopping.changed().await;
 }
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
@@ -159,11 +188,12 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 async fn drain(
-    graceful: GracefulShutdown,
+    stop: watch::Sender<()>,
     mut connections: JoinSet<()>,
     time_limit: Duration,
 ) -> Drained {
-    if timeout(time_limit, graceful.shutdown()).await.is_ok() {
+    let _ = stop.send(());
+    if timeout(time_limit, stop.closed()).await.is_ok() {
         return Drained::Clean;
     }
     while connections.try_join_next().is_some() {}

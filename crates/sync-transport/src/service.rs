@@ -1,11 +1,13 @@
 //! What the routes work with, handed in by the binary.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use sync_access::{Clock, DevelopmentIssuer, Verifier};
 use sync_protocol::Millis;
 use sync_store::Store;
 
+use crate::budget::Budget;
 use crate::{Limits, Metrics, Origins};
 
 /// The parts that requests are answered with. It is made once and shared.
@@ -32,5 +34,25 @@ impl Service {
     }
 }
 
-/// What handlers get.
-pub(crate) type Shared = Arc<Service>;
+/// What handlers get: the service, and what a router shares among its requests. Clones share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    service: Arc<Service>,
+    /// What bodies may take.
+    pub(crate) budget: Budget,
+}
+
+impl Shared {
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        let budget = Budget::new(&service.limits);
+        Self { service, budget }
+    }
+}
+
+impl Deref for Shared {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
+    }
+}

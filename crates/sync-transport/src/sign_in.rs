@@ -36,9 +36,7 @@ pub(crate) async fn sign_in(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, packed) = request.into_parts();
-    let bytes = body::read(&parts.headers, packed, service.limits.body).await?;
-    let asked: Asked = serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::SignIn(format!("invalid JSON: {error}")))?;
+    let (asked, _held) = body::read(&service, &parts.headers, packed, parse).await?;
     let user = asked.user.unwrap_or_default();
     if user.is_empty() {
         return Err(Refusal::SignIn("user required".to_owned()));
@@ -46,6 +44,10 @@ pub(crate) async fn sign_in(
     let user = UserId::new(&user).map_err(|error| Refusal::SignIn(format!("user {error}")))?;
     let device = device(&service, asked.device)?;
     Ok(reply::ok(&signed_in(&service, user, device)?))
+}
+
+fn parse(bytes: &[u8]) -> Result<Asked, Refusal> {
+    serde_json::from_slice(bytes).map_err(|error| Refusal::SignIn(format!("invalid JSON: {error}")))
 }
 
 fn device(service: &Service, asked: Option<String>) -> Result<String, Refusal> {

@@ -14,7 +14,7 @@ use openssl::x509::X509;
 use openssl::x509::extension::SubjectAlternativeName;
 use serde_json::{Value, json};
 use sync_access::{
-    FETCH_TIME_LIMIT, IgnoredKey, KeysFound, MAX_DOCUMENT_BYTES, MAX_KEYS, PlainHttp, SourceReport,
+    FETCH_TIME_LIMIT, IgnoredKey, KeyHosts, KeysFound, MAX_DOCUMENT_BYTES, MAX_KEYS, SourceReport,
     TokenError, Verifier, VerifierSettings,
 };
 
@@ -223,7 +223,6 @@ async fn a_host_that_cannot_prove_its_name_is_not_believed() {
     });
     let settings = VerifierSettings {
         key_addresses: vec![address],
-        plain_http: PlainHttp::Anywhere,
         ..VerifierSettings::default()
     };
     let verifier = Verifier::new(settings, SteppedClock::new().as_clock()).unwrap();
@@ -234,32 +233,44 @@ async fn a_host_that_cannot_prove_its_name_is_not_believed() {
 }
 
 #[test]
-fn keys_come_over_plain_http_from_this_machine_only_unless_it_is_allowed() {
-    let made = |address: &str, plain_http| {
+fn keys_come_from_public_hosts_by_https_and_from_this_machine_unless_more_is_allowed() {
+    let made = |address: &str, key_hosts| {
         let settings = VerifierSettings {
             key_addresses: vec![address.to_owned()],
-            plain_http,
+            key_hosts,
             ..VerifierSettings::default()
         };
         let made = Verifier::new(settings, SteppedClock::new().as_clock());
         made.map(|_| ()).map_err(|error| error.to_string())
     };
-    let refusal = "the address of the keys is plain http to another machine: use https, or \
-                   allow it explicitly";
-    let private = "http://10.0.0.7:3001/jwks";
-    assert_eq!(
-        made(private, PlainHttp::LoopbackOnly),
-        Err(refusal.to_owned())
-    );
-    assert_eq!(made(private, PlainHttp::Anywhere), Ok(()));
-    assert_eq!(
-        made("https://10.0.0.7:3001/jwks", PlainHttp::LoopbackOnly),
-        Ok(())
-    );
-    assert_eq!(
-        made("http://localhost:3001/jwks", PlainHttp::LoopbackOnly),
-        Ok(())
-    );
+    let private = "the address of the keys is in a private network (SYNC_JWKS_HOSTS=anywhere \
+                   allows it)";
+    let plain = "the address of the keys is plain http to another machine: use https \
+                 (SYNC_JWKS_HOSTS=anywhere allows it)";
+    for (address, guarded) in [
+        ("https://keys.example/jwks", Ok(())),
+        ("http://localhost:3001/jwks", Ok(())),
+        ("http://keys.example/jwks", Err(plain.to_owned())),
+        ("https://10.0.0.7:3001/jwks", Err(private.to_owned())),
+        ("http://10.0.0.7:3001/jwks", Err(private.to_owned())),
+        ("https://169.254.169.254/jwks", Err(private.to_owned())),
+        ("https://[::ffff:192.168.0.7]/jwks", Err(private.to_owned())),
+    ] {
+        assert_eq!(made(address, KeyHosts::default()), guarded, "{address}");
+        assert_eq!(made(address, KeyHosts::Anywhere), Ok(()), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn keys_come_from_this_machine_by_its_name() {
+    let key = Pair::ed25519("key-1");
+    let host = KeyHost::start(Answer::Document(key_set(&[&key]))).await;
+    let settings = VerifierSettings {
+        key_addresses: vec![host.address.replace("127.0.0.1", "localhost")],
+        ..VerifierSettings::default()
+    };
+    let verifier = Verifier::new(settings, SteppedClock::new().as_clock()).unwrap();
+    assert_eq!(verifier.verify(&key.token()).await, Ok(alice()));
 }
 
 #[test]

@@ -154,6 +154,7 @@ pub(crate) fn change(op: Op, fields: &[(&str, &str, i64)]) -> Change {
         origin: None,
         schema_version: 1,
         event_id: None,
+        raw: Value::null(),
     }
 }
 

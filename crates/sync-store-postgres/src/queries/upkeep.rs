@@ -1,37 +1,72 @@
 //! The statements of upkeep: sweeping, figures, readiness, migrations and `check`.
 
-/// Deleted records whose values are due: $1 deleted at or before, $2 how many at most.
+/// The scopes of deleted records whose values are due, and how many in each: $1 deleted at or before, $2 how many records
+/// at most, $3 scopes to pass over.
 pub(crate) const DUE: &str = "\
--- strip
-select distinct due.scope
+-- lock_idle
+select
+    due.scope,
+    count(*)
 from (
     select scope
     from sync_records
     where deleted_since <= $1
+        and scope <> all($3)
     order by deleted_since
     limit $2::bigint
-) as due";
+) as due
+group by due.scope";
 
 /// Locks those of the scopes that nobody works in: $1 lock keys. Returns the keys that it got.
 pub(crate) const TRY_LOCKS: &str = "\
--- strip
+-- try_lock
 select wanted.key
 from unnest($1::bigint[]) as wanted (key)
 where pg_try_advisory_xact_lock(wanted.key)";
 
-/// Deleted records of locked scopes: $1 deleted at or before, $2 how many at most, $3 scopes.
+/// Deleted records of locked scopes: $1 deleted at or before, $2 how many at most, $3 scopes, $4 how many bytes their rows
+/// have at most, the first record's excepted. The last column says how many there were before the bytes counted.
 pub(crate) const DELETED: &str = "\
 -- strip
-select scope, app_id, table_name, record_id, rows, state, version, deleted_since
-from sync_records
-where deleted_since <= $1
-    and scope = any($3)
-order by deleted_since
-limit $2::bigint";
+select
+    weighed.scope,
+    weighed.app_id,
+    weighed.table_name,
+    weighed.record_id,
+    weighed.rows,
+    weighed.state,
+    weighed.version,
+    weighed.deleted_since,
+    weighed.due
+from (
+    select
+        record.*,
+        count(*) over () as due,
+        row_number() over in_order as place,
+        sum(held.bytes) over in_order as running
+    from (
+        select *
+        from sync_records
+        where deleted_since <= $1
+            and scope = any($3)
+        order by deleted_since
+        limit $2::bigint
+    ) as record
+    cross join lateral (
+        select coalesce(sum(live.size), 0) as bytes
+        from sync_changes as live
+        where live.position = any(record.rows)
+            and live.scope = record.scope
+    ) as held
+    window in_order as (order by record.deleted_since rows unbounded preceding)
+) as weighed
+where weighed.place = 1
+    or weighed.running <= $4::bigint
+order by weighed.place";
 
 /// Leaves tombstones, one array per column: $1 scopes, $2 apps, $3 tables, $4 records, $5 rows as array literals, $6 states.
 pub(crate) const STRIP: &str = "\
--- strip
+-- write
 update sync_records as kept
 set
     rows = left_over.rows::bigint[],
@@ -44,15 +79,16 @@ where kept.scope = left_over.scope
     and kept.table_name = left_over.table_name
     and kept.record_id = left_over.record_id";
 
-/// Marks the rows of stripped records dead as of their delete: $1 positions, $2 since when.
+/// Marks the rows of stripped records dead as of their delete: $1 positions, $2 since when, $3 the scopes they are in.
 pub(crate) const BURY_STRIPPED: &str = "\
--- strip
+-- write
 update sync_changes as change
 set dead_since = stripped.since
 from unnest($1::bigint[], $2::timestamptz[]) as stripped (position, since)
-where change.position = stripped.position";
+where change.position = stripped.position
+    and change.scope = any($3)";
 
-/// Rows by their positions $1, with the columns of [`super::PAGE`] and the app.
+/// Rows by their positions $1 in the scopes $2, with the columns of [`super::PAGE`] and the app.
 pub(crate) const ROWS: &str = "\
 -- strip
 select
@@ -77,18 +113,21 @@ select
     undated,
     app_id
 from sync_changes
-where position = any($1)";
+where position = any($1)
+    and scope = any($2)";
 
-/// Writes the values of rows over, one array per column: $1 positions, $2 values, $3 times, $4 sizes.
+/// Writes the values of rows over, one array per column: $1 positions, $2 values, $3 times, $4 sizes; $5 the scopes they
+/// are in.
 pub(crate) const SHORTEN: &str = "\
--- strip
+-- write
 update sync_changes as change
 set
     data = short.data,
     field_timestamps = short.field_timestamps,
     size = short.size
 from unnest($1::bigint[], $2::text[], $3::text[], $4::integer[]) as short (position, data, field_timestamps, size)
-where change.position = short.position";
+where change.position = short.position
+    and change.scope = any($5)";
 
 /// Removes dead rows: $1 dead since at or before, $2 how many at most. Returns how many it removed.
 pub(crate) const REMOVE_DEAD: &str = "\

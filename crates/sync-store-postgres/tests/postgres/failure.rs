@@ -4,15 +4,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sync_store::{Pushed, Store, StoreError, personal};
+use sync_store::{Loaded, MAX_LOAD_BYTES, Pushed, Store, StoreError, personal};
 use sync_store_postgres::{Config, Fate, PostgresStore, migrate};
 use test_postgres::{Instance, Options};
 use tokio::sync::Notify;
 
-use crate::support::{Database, ids, insert, pull, push, user};
+use crate::support::{Database, connect, ids, insert, pull, push, random, user};
+use crate::wire::Wire;
 
 fn one(id: &str) -> String {
     format!("[{}]", insert(id, "x"))
+}
+
+/// The processes of the database that serve the pool: those that have spoken for a user.
+async fn processes(database: &Database) -> Vec<i32> {
+    let rows = database
+        .raw()
+        .await
+        .query(
+            "select pid
+             from pg_stat_activity
+             where datname = current_database()
+                 and application_name = 'sync-server'
+                 and query not like '%sync_clock%'
+             order by pid",
+            &[],
+        )
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 fn is_unavailable(outcome: Result<Pushed, StoreError>) -> bool {
@@ -175,4 +195,129 @@ async fn a_store_whose_connections_were_ended_serves_on() {
         tries += 1;
         assert!(tries < 3);
     }
+}
+
+#[tokio::test]
+async fn a_push_that_the_database_asks_to_repeat_is_repeated() {
+    let database = Database::migrated().await;
+    let store = database.store().await;
+    let raw = database.raw().await;
+    // A sequence counts on when a transaction is rolled back.
+    raw.batch_execute(
+        "create sequence tries;
+         create function ask_twice() returns trigger language plpgsql security definer as $$
+         declare
+             try bigint := nextval('public.tries');
+         begin
+             if try = 1 then
+                 raise exception 'a deadlock' using errcode = '40P01';
+             elsif try = 2 then
+                 raise exception 'a failure to serialize' using errcode = '40001';
+             end if;
+             return null;
+         end
+         $$;
+         create trigger ask_twice after insert on sync_changes execute function ask_twice()",
+    )
+    .await
+    .unwrap();
+    let pushed = store
+        .push(push("anna", "phone", "", &one("t1")))
+        .await
+        .unwrap();
+    assert_eq!(pushed.appended, 1);
+    let tries = raw.query_one("select last_value from tries", &[]).await;
+    assert_eq!(tries.unwrap().get::<_, i64>(0), 3);
+    let answer = store.pull(pull("anna", "laptop", "")).await.unwrap();
+    assert_eq!(ids(&answer), ["t1"]);
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_for_a_restore_is_unavailable_until_it_is_back() {
+    let database = Database::migrated().await;
+    let store = database.store().await;
+    let admin = connect(&test_postgres::shared_url()).await;
+    let url = database.url();
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let rename = |from: String, to: String| format!("alter database {from} rename to {to}");
+    let aside = format!("{name}_aside");
+    admin
+        .batch_execute(&rename(name.to_owned(), aside.clone()))
+        .await
+        .unwrap();
+    let pushed = store.push(push("anna", "phone", "", &one("t1"))).await;
+    let connected = PostgresStore::connect(database.config()).await;
+    admin
+        .batch_execute(&rename(aside, name.to_owned()))
+        .await
+        .unwrap();
+    assert!(is_unavailable(pushed));
+    assert!(matches!(connected, Err(StoreError::Unavailable(_))));
+    store
+        .push(push("anna", "phone", "", &one("t1")))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_password_that_was_changed_is_unavailable_until_it_is_the_same_again() {
+    let other = Database::migrated().await;
+    let admin = other.raw().await;
+    let owner = format!("sync_owner_{:016x}", random());
+    let database = Database::owned_by(&owner).await;
+    admin
+        .batch_execute(&format!("grant sync_app, sync_maintenance to {owner}"))
+        .await
+        .unwrap();
+    migrate(&database.config()).await.unwrap();
+    let store = database.store().await;
+    let set = |password: &str| format!("alter role {owner} password '{password}'");
+    admin.batch_execute(&set("rotated")).await.unwrap();
+    let pushed = store.push(push("anna", "phone", "", &one("t1"))).await;
+    assert!(is_unavailable(pushed));
+    admin.batch_execute(&set("owner")).await.unwrap();
+    store
+        .push(push("anna", "phone", "", &one("t1")))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_server_whose_name_is_not_resolved_is_unavailable() {
+    let config = Config::new("postgresql://anna:x@nowhere.invalid/sync");
+    let connected = PostgresStore::connect(config).await;
+    assert!(matches!(connected, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_push_for_too_much_data_is_refused_before_the_data_is_fetched() {
+    let database = Database::migrated().await;
+    // Through this wire so much would come after the time limit only.
+    let wire = Wire::to(&database.url()).await;
+    let config = Config {
+        pool_size: 1,
+        ..Config::new(wire.url(&database.url()))
+    };
+    let store = PostgresStore::connect(config).await.unwrap();
+    store
+        .push(push("anna", "phone", "", &one("t1")))
+        .await
+        .unwrap();
+    let raw = database.raw().await;
+    raw.execute(
+        "update sync_changes set data = '{\"title\":\"' || repeat('x', $1) || '\"}'",
+        &[&i32::try_from(MAX_LOAD_BYTES).unwrap()],
+    )
+    .await
+    .unwrap();
+    let before = processes(&database).await;
+    let update = r#"[{"table":"tasks","id":"t1","op":"update","fields":{"note":{"value":"x","at":"2025-01-01T10:00:00Z"}}}]"#;
+    let pushed = store.push(push("anna", "phone", "", update)).await;
+    assert_eq!(pushed, Err(Loaded::too_large()));
+    // The same connection goes on.
+    store
+        .push(push("anna", "phone", "", &one("t2")))
+        .await
+        .unwrap();
+    assert_eq!(processes(&database).await, before);
 }

@@ -5,10 +5,10 @@
 mod contract;
 mod exchange;
 mod failure;
-
 mod heavy;
 mod migrations;
 mod support;
+mod sweep;
 mod tls;
 mod waits;
 mod walls;

@@ -10,7 +10,7 @@ const ALL: [&str; 3] = ["0001_roles", "0002_log", "0003_walls"];
 fn fault(error: StoreError) -> String {
     match error {
         StoreError::Fault(text) => text,
-        StoreError::Unavailable(text) => panic!("unavailable: {text}"),
+        other => panic!("{other}"),
     }
 }
 

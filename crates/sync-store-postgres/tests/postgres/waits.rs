@@ -112,6 +112,58 @@ async fn pages_of_large_values_end_where_those_of_the_store_in_memory_end() {
     assert_eq!(pages, self::pages(&oracle).await);
 }
 
+#[tokio::test]
+async fn a_page_says_that_there_is_more_whenever_rows_were_cut_off() {
+    let database = Database::migrated().await;
+    let store = database.store().await;
+    let all: Vec<String> = (1..=9).map(|number| format!("t{number}")).collect();
+    let changes: Vec<String> = all.iter().map(|id| insert(id, "x")).collect();
+    store
+        .push(push(
+            "anna",
+            "phone",
+            "",
+            &format!("[{}]", changes.join(",")),
+        ))
+        .await
+        .unwrap();
+    let raw = database.raw().await;
+    let page = i32::try_from(sync_store::PAGE_BYTES).unwrap();
+    for (sizes, whole) in [
+        (
+            vec![page + 1, 1, page - 1, 1, i32::MAX, i32::MAX, 1, 1, 1],
+            vec![1, 2, 1, 1, 1, 3],
+        ),
+        (vec![page, 1, 1, 1, 1, 1, 1, 1, page], vec![1, 7, 1]),
+        (vec![1, 1, 1, 1, 1, 1, 1, 1, page - 8], vec![9]),
+    ] {
+        raw.execute(
+            "update sync_changes
+             set size = ($1::integer[])[substr(record_id, 2)::integer]",
+            &[&sizes],
+        )
+        .await
+        .unwrap();
+        let pages = pages(&*store).await;
+        assert_eq!(pages.concat(), all);
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), whole);
+        for limit in 1..=9 {
+            let (mut since, mut seen) = (String::new(), Vec::new());
+            loop {
+                let mut request = pull("anna", "laptop", &since);
+                request.limit = limit;
+                let answer = store.pull(request).await.unwrap();
+                seen.extend(ids(&answer));
+                since = answer.synced_until;
+                if !answer.has_more {
+                    break;
+                }
+            }
+            assert_eq!(seen, all, "{limit} of {sizes:?}");
+        }
+    }
+}
+
 /// The ids on each page of a new device.
 async fn pages(store: &dyn Store) -> Vec<Vec<String>> {
     let (mut since, mut pages) = (String::new(), Vec::new());

@@ -1,11 +1,12 @@
 //! The rows of the log, one by one, and where it stands. Pages of it are read by `window`.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use sync_merge::deleted_at;
 use sync_protocol::{AppId, EventId, Millis, UserId};
-use sync_store::{Cursor, Delta, Entry, Loaded, Position, Scope, tombstone};
+use sync_store::{Cursor, Delta, Entry, Loaded, LoadedRow, Position, Scope};
 
-use super::queries;
-use crate::failure::{Failure, Outcome};
+use super::{queries, window};
+use crate::failure::Outcome;
 
 /// Where the log stands for a reader of these scopes who has read up to `since`. Dead rows do not count: one that is the
 /// last of a scope was a value of a deleted record, and no answer brings it.
@@ -36,7 +37,7 @@ fn greatest(connection: &Connection) -> Outcome<Position> {
     Ok(Position(greatest.unwrap_or_default()))
 }
 
-/// Adds a live row of a record of this scope to what is loaded.
+/// Adds a live row of a record of this scope to what is loaded, if that has room for it.
 pub(crate) fn load_fields(
     connection: &Connection,
     app: &AppId,
@@ -47,12 +48,16 @@ pub(crate) fn load_fields(
     let mut statement = connection.prepare_cached(queries::FIELDS)?;
     let mut rows = statement.query((scope.key(), app.as_str(), position))?;
     let Some(row) = rows.next()? else {
-        return Err(Failure::fault(format!(
-            "row {position} is gone, but its record points at it"
-        )));
+        return Err(window::gone(position));
     };
-    let (data, times) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
-    Ok(loaded.row(Position(position), data, times)?)
+    loaded.row(LoadedRow {
+        position: Position(position),
+        user: row.get_ref(0)?.as_str()?,
+        to_everyone: row.get(1)?,
+        data: row.get_ref(2)?.as_str()?,
+        field_timestamps: row.get_ref(3)?.as_str()?,
+    })?;
+    Ok(())
 }
 
 /// Whether this user has a change of this event id.
@@ -92,9 +97,14 @@ pub(crate) fn append(connection: &Connection, entry: &Entry) -> Outcome<()> {
             entry.opens,
             entry.to_everyone,
             entry.undated,
-            i64::try_from(entry.written_size()).unwrap_or(i64::MAX),
+            size(entry),
         ])?;
     Ok(())
+}
+
+/// The column `size`, by which pages are filled: whoever writes values writes it, too.
+fn size(entry: &Entry) -> i64 {
+    i64::try_from(entry.written_size()).unwrap_or(i64::MAX)
 }
 
 /// Says that a row of this scope is dead since then.
@@ -121,19 +131,15 @@ pub(crate) fn keep_delete(
     scope: &Scope,
     position: i64,
 ) -> Outcome<()> {
-    let scope = scope.key();
-    let mut statement = connection.prepare_cached(queries::FIELDS)?;
-    let (data, times): (String, String) = statement
-        .query_row((&scope, app.as_str(), position), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    let (data, times) = tombstone(&data, &times)?;
+    let mut entry = window::row(connection, app, scope, position)?;
+    entry.fields.retain(|(name, ..)| name == deleted_at());
     connection.prepare_cached(queries::KEEP_DELETE)?.execute((
-        &scope,
+        scope.key(),
         app.as_str(),
         position,
-        data,
-        times,
+        entry.data(),
+        entry.field_timestamps(),
+        size(&entry),
     ))?;
     Ok(())
 }

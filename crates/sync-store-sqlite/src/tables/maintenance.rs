@@ -8,6 +8,9 @@ use sync_store::{RecordKey, RecordState, Scope};
 use super::{queries, records};
 use crate::failure::{Failure, Outcome};
 
+/// Up to so many dead rows are counted.
+const MAX_COUNTED: i64 = 10_000;
+
 /// A deleted record whose values wait to be removed.
 #[derive(Debug)]
 pub(crate) struct DeletedRecord {
@@ -21,10 +24,11 @@ pub(crate) struct DeletedRecord {
     pub(crate) since: Millis,
 }
 
-/// How many rows are dead and not yet removed.
+/// How many rows are dead and not yet removed, counted no further than [`MAX_COUNTED`]: figures are asked for often, and
+/// an operator sees by that many that sweeps do not keep up.
 pub(crate) fn count_dead(connection: &Connection) -> Outcome<u64> {
     let mut statement = connection.prepare_cached(queries::COUNT_DEAD)?;
-    let dead: i64 = statement.query_row([], |row| row.get(0))?;
+    let dead: i64 = statement.query_row([MAX_COUNTED], |row| row.get(0))?;
     Ok(u64::try_from(dead).unwrap_or(0))
 }
 

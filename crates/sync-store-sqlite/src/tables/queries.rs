@@ -84,9 +84,19 @@ WHERE scope = ?1
 ORDER BY position
 ";
 
+pub(super) const ROW: &str = "
+-- row
+SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
+  schema_version, actor, origin, opens, to_everyone, undated
+FROM sync_changes
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position = ?3
+";
+
 pub(super) const FIELDS: &str = "
 -- fields
-SELECT data, field_timestamps
+SELECT user_id, to_everyone, data, field_timestamps
 FROM sync_changes
 WHERE scope = ?1
   AND app_id = ?2
@@ -121,7 +131,7 @@ WHERE scope = ?1
 pub(super) const KEEP_DELETE: &str = "
 -- keep_delete
 UPDATE sync_changes
-SET data = ?4, field_timestamps = ?5
+SET data = ?4, field_timestamps = ?5, size = ?6
 WHERE scope = ?1
   AND app_id = ?2
   AND position = ?3
@@ -224,8 +234,12 @@ ORDER BY place
 pub(super) const COUNT_DEAD: &str = "
 -- count_dead
 SELECT count(*)
-FROM sync_changes INDEXED BY sync_changes_dead
-WHERE dead_since IS NOT NULL
+FROM (
+  SELECT 1
+  FROM sync_changes INDEXED BY sync_changes_dead
+  WHERE dead_since IS NOT NULL
+  LIMIT ?1
+)
 ";
 
 pub(super) const REMOVE_DEAD: &str = "

@@ -39,7 +39,29 @@ pub(crate) fn page(connection: &Connection, window: &Window) -> Outcome<Page> {
         }
         heads.extend(head(connection, window, first.scope, until)?);
     }
-    Ok(Page::fill(catch.rows, window))
+    Ok(catch.page)
+}
+
+/// A row of this scope.
+pub(super) fn row(
+    connection: &Connection,
+    app: &AppId,
+    scope: &Scope,
+    position: i64,
+) -> Outcome<Entry> {
+    let mut statement = connection.prepare_cached(queries::ROW)?;
+    let mut rows = statement.query((scope.key(), app.as_str(), position))?;
+    match rows.next()? {
+        Some(row) => entry(row, scope, app),
+        None => Err(gone(position)),
+    }
+}
+
+/// A record points at a row that is not there.
+pub(super) fn gone(position: i64) -> Failure {
+    Failure::fault(format!(
+        "row {position} is gone, but its record points at it"
+    ))
 }
 
 /// The next row of a scope.
@@ -48,32 +70,37 @@ struct Head<'a> {
     scope: &'a Scope,
 }
 
-/// What was read so far: at the end, one row more than fits.
+/// The page so far. It has more from the moment when a row was found that no longer fits, and that alone ends the
+/// reading: a size that is wrong makes pages longer or shorter, but no cursor passes a row that was left (P3).
 struct Catch<'a> {
     window: &'a Window,
-    rows: Vec<Entry>,
-    bytes: usize,
+    page: Page,
+    room: usize,
 }
 
 impl<'a> Catch<'a> {
     fn new(window: &'a Window) -> Self {
         Self {
             window,
-            rows: Vec::new(),
-            bytes: 0,
+            page: Page::default(),
+            room: window.bytes,
         }
     }
 
     fn is_full(&self) -> bool {
-        let over = self.bytes > self.window.bytes && self.rows.len() > 1;
-        over || self.rows.len() > self.window.limit
+        self.page.has_more
     }
 
+    /// Takes a row if it fits; the first one always does.
     fn take(&mut self, row: &Row<'_>, scope: &Scope) -> Outcome<()> {
-        self.bytes = self
-            .bytes
-            .saturating_add(usize::try_from(row.get::<_, i64>(0)?).unwrap_or(0));
-        self.rows.push(entry(row, scope, &self.window.app)?);
+        let size = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(0);
+        let taken = self.page.entries.len();
+        if taken == self.window.limit || size > self.room && taken > 0 {
+            self.page.has_more = true;
+            return Ok(());
+        }
+        self.room = self.room.saturating_sub(size);
+        self.page.entries.push(entry(row, scope, &self.window.app)?);
         Ok(())
     }
 }
@@ -139,7 +166,7 @@ fn read_run(
     Ok(())
 }
 
-/// Reads a row, whose columns are those of `run`.
+/// Reads a row, whose columns are those of `run` and `row`.
 fn entry(row: &Row<'_>, scope: &Scope, app: &AppId) -> Outcome<Entry> {
     let text = |column| -> Outcome<&str> { Ok(row.get_ref(column)?.as_str()?) };
     let maybe = |column| -> Outcome<Option<&str>> { Ok(row.get_ref(column)?.as_str_or_null()?) };

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use sync_protocol::{Millis, SpaceId, UserId};
 
 use super::device::{Device, START, TIMES};
+use super::size::sweep_all;
 use crate::{MemoryStore, Role, Rules, Store};
 
 const SEEDS: u64 = 12;
@@ -96,6 +97,7 @@ impl World {
                 let (who, changes) = self.pushed[dice.throw(self.pushed.len())].clone();
                 self.push(who, &changes, place).await;
             }
+            6 if dice.throw(3) == 0 => self.sweep(place).await,
             6 => self.grant(dice).await,
             7 => {
                 for device in &mut self.devices[who] {
@@ -136,6 +138,16 @@ impl World {
             oracle.page(table, limit).await,
         );
         assert_eq!(json!(answer), json!(expected), "{place}: pull of {table:?}");
+    }
+
+    /// Sweeps as if the history window of all there is had passed.
+    async fn sweep(&self, place: &str) {
+        let later = Millis(self.now.0 + Rules::default().history_millis);
+        let mut swept = Vec::new();
+        for store in &self.stores {
+            swept.push(sweep_all(store, later).await);
+        }
+        assert_eq!(swept[0], swept[1], "{place}: sweep");
     }
 
     async fn grant(&self, dice: &mut Dice) {

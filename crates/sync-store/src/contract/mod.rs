@@ -69,6 +69,11 @@ macro_rules! contract_suite {
             a_page_is_bounded_in_bytes_and_holds_at_least_one_row
             dead_rows_go_after_the_history_window
             a_deleted_record_leaves_a_tombstone
+            no_live_row_is_skipped_behind_large_tombstones
+            what_goes_out_beside_the_values_counts_for_a_page
+            a_record_that_would_hold_too_much_keeps_its_change_aside
+            a_large_write_that_lost_is_told_through_the_log_once
+            a_correction_in_a_space_names_its_author
             two_users_see_nothing_of_each_other
             two_apps_see_nothing_of_each_other
             members_read_a_space_and_others_do_not

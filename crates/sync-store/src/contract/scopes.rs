@@ -124,3 +124,51 @@ pub async fn a_change_without_a_space_goes_where_the_record_is(store: Arc<dyn St
         .collect();
     assert_eq!(ids, ["a", "a"]);
 }
+
+/// A correction in a space says whose write stands: it is not the one who is told.
+pub async fn a_correction_in_a_space_names_its_author(store: Arc<dyn Store>) {
+    let (mut anna, mut ben) = (
+        Device::new(&store, "anna", "phone"),
+        Device::new(&store, "ben", "phone"),
+    );
+    for device in [&anna, &ben] {
+        device.grant("club", Some(Role::Writer)).await;
+    }
+    let in_club = |id: &str, value: &str, at: &str| {
+        let mut change = update(id, "title", value, at);
+        change["spaceId"] = json!("club");
+        change
+    };
+    let big = "x".repeat(2_000_000);
+    anna.push(json!([
+        in_club("a", "new", TIMES[1]),
+        in_club("b", &big, TIMES[1])
+    ]))
+    .await;
+    ben.since.clone_from(&anna.since);
+    let told = ben
+        .push(json!([
+            in_club("a", "old", TIMES[0]),
+            in_club("b", "old", TIMES[0])
+        ]))
+        .await
+        .answer;
+    let author = |change: &sync_protocol::ServerChange| {
+        (
+            change.id.to_string(),
+            change.author.as_ref().map(ToString::to_string),
+        )
+    };
+    let mut authors: Vec<_> = told.server_changes.iter().map(author).collect();
+    authors.extend(
+        ben.page("tasks", 10)
+            .await
+            .server_changes
+            .iter()
+            .map(author),
+    );
+    assert_eq!(
+        authors,
+        [("a", "anna"), ("b", "anna")].map(|(id, author)| (id.to_owned(), Some(author.to_owned())))
+    );
+}

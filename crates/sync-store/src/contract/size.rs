@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
-use sync_protocol::Millis;
+use sync_protocol::{Millis, WarningCode};
 
 use super::device::{Device, START, TIMES, changes, insert, update};
 use crate::{MAX_PAGE, PAGE_BYTES, Rules, Store, Swept};
@@ -53,7 +53,8 @@ pub async fn a_page_is_bounded_in_bytes_and_holds_at_least_one_row(store: Arc<dy
     assert_eq!(pages, [1, 2, 2]);
 }
 
-async fn sweep_all(store: &Arc<dyn Store>, now: Millis) -> Swept {
+/// Sweeps until nothing is left to be removed.
+pub(super) async fn sweep_all(store: &Arc<dyn Store>, now: Millis) -> Swept {
     let mut all = Swept::default();
     loop {
         let swept = store.sweep(now).await.expect("a sweep");
@@ -145,5 +146,106 @@ pub async fn a_deleted_record_leaves_a_tombstone(store: Arc<dyn Store>) {
             .await
             .appended,
         0
+    );
+}
+
+/// P3: rows that a sweep made smaller do not end a page before the live rows behind them.
+pub async fn no_live_row_is_skipped_behind_large_tombstones(store: Arc<dyn Store>) {
+    let mut phone = Device::new(&store, "anna", "phone");
+    for id in ["a", "b"] {
+        let fields = json!({"note": {"value": "x".repeat(2_600_000), "at": TIMES[0]}});
+        phone
+            .push(json!([{"table": "tasks", "id": id, "op": "delete", "deletedAt": TIMES[0], "fields": fields}]))
+            .await;
+    }
+    phone.push(json!([insert("c", "live")])).await;
+    assert_eq!(sweep_all(&store, after_history(0)).await.records, 2);
+    let read = Device::new(&store, "anna", "tab").pull().await;
+    let ids: Vec<_> = read
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|change| change["id"].clone())
+        .collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+}
+
+/// `actor` and `origin` count for the size of a page.
+pub async fn what_goes_out_beside_the_values_counts_for_a_page(store: Arc<dyn Store>) {
+    let text = "x".repeat(60_000);
+    let all: Vec<_> = (0..100)
+        .map(|n| {
+            let mut change = insert(&format!("r{n:03}"), "x");
+            change["actor"] = json!({"name": text});
+            change
+        })
+        .collect();
+    Device::new(&store, "anna", "phone").push(json!(all)).await;
+    let mut tab = Device::new(&store, "anna", "tab");
+    let page = tab.page("tasks", MAX_PAGE).await;
+    let bytes = changes(&page.server_changes).to_string().len();
+    assert!(page.has_more && bytes <= PAGE_BYTES, "{bytes}");
+    assert_eq!(
+        page.server_changes.len() + tab.pull().await.as_array().map_or(0, Vec::len),
+        100
+    );
+}
+
+/// P8: the fields of a record are bounded; the change that would make it more is kept aside, and the rest goes on.
+pub async fn a_record_that_would_hold_too_much_keeps_its_change_aside(store: Arc<dyn Store>) {
+    let wide = |from: usize| -> Json {
+        let fields: serde_json::Map<_, _> = (from..from + 1000)
+            .map(|n| (format!("f{n}"), json!({"value": n, "at": TIMES[0]})))
+            .collect();
+        json!({"table": "tasks", "id": "wide", "op": "update", "fields": fields})
+    };
+    let mut phone = Device::new(&store, "anna", "phone");
+    let all = json!([
+        wide(0),
+        wide(1000),
+        wide(2000),
+        wide(3000),
+        wide(4000),
+        insert("other", "x")
+    ]);
+    for appended in [5, 0] {
+        let pushed = phone.push(all.clone()).await;
+        let warned: Vec<_> = pushed
+            .answer
+            .warnings
+            .iter()
+            .map(|warning| (warning.change, warning.code))
+            .collect();
+        assert_eq!(
+            (pushed.appended, warned),
+            (appended, vec![(4, WarningCode::Parked)])
+        );
+    }
+    let again = phone
+        .push(json!([update("wide", "f0", "new", TIMES[1])]))
+        .await;
+    assert_eq!(
+        (again.appended, again.answer.warnings.len()),
+        (1, 0),
+        "known fields are still written"
+    );
+}
+
+/// P5: a lost write whose winner does not fit into the answer brings one copy of the winner, however often it is sent.
+pub async fn a_large_write_that_lost_is_told_through_the_log_once(store: Arc<dyn Store>) {
+    let big = |letter: &str| letter.repeat(2_000_000);
+    let old = json!([update("a", "body", big("1"), TIMES[0])]).to_string();
+    let mut phone = Device::new(&store, "anna", "phone");
+    phone.push_text(&old).await;
+    phone
+        .push(json!([update("a", "body", big("2"), TIMES[1])]))
+        .await;
+    let mut appended = Vec::new();
+    for _ in 0..4 {
+        appended.push(phone.push_again(&old).await.appended);
+    }
+    assert!(
+        appended[0] <= 1 && appended[1..] == [0, 0, 0],
+        "{appended:?}"
     );
 }

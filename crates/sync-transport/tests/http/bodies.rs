@@ -1,6 +1,9 @@
 //! Bad input: never a 5xx, never half done.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
+use sync_protocol::Changeset;
 
 use crate::support::{Server, insert, refused};
 
@@ -127,6 +130,38 @@ async fn a_body_may_have_ten_megabytes_and_not_a_byte_more() {
         let response = server.push("a", sized(bytes)).await;
         assert_eq!(refused(response).await, (413, json!("body_too_large")));
     }
+}
+
+/// A changeset of almost ten megabytes that takes long to read and turns out to be none in its last change.
+fn laborious() -> String {
+    let fields: Vec<_> = (0..900)
+        .map(|name| format!(r#""f{name}":{name}"#))
+        .collect();
+    let fields = fields.join(",");
+    let change = format!(r#"{{"table":"t","id":"i","op":"insert","data":{{{fields}}}}},"#);
+    let changes = change.repeat((TEN_MEGABYTES - 1000) / change.len());
+    format!(r#"{{"changes":[{changes}{{"table":"t","id":"i","op":"nonsense"}}]}}"#)
+}
+
+/// The whole test is on one thread: who keeps it busy is seen.
+#[tokio::test]
+async fn others_are_served_while_a_large_body_is_read() {
+    let server = Server::start().await;
+    let body = laborious();
+    let began = Instant::now();
+    assert!(Changeset::parse(body.as_bytes()).is_err());
+    let parsing = began.elapsed();
+    let request = server.as_user("POST", "/sync/todo", "a").body(body);
+    let push = tokio::spawn(request.send());
+    let mut longest = Duration::ZERO;
+    while !push.is_finished() {
+        let began = Instant::now();
+        assert_eq!(server.get("/health").await.status(), 200);
+        longest = longest.max(began.elapsed());
+    }
+    let refused = refused(push.await.unwrap().unwrap()).await;
+    assert_eq!(refused, (400, json!("invalid_changeset")));
+    assert!(longest < parsing / 2, "{longest:?}, of {parsing:?}");
 }
 
 #[tokio::test]

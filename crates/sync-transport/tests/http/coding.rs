@@ -8,6 +8,7 @@ use axum::http::{Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
+use sync_transport::Limits;
 use tower::{ServiceExt, service_fn};
 use tower_http::compression::Compression;
 use tower_http::decompression::Decompression;
@@ -182,6 +183,65 @@ async fn the_limit_holds_for_the_unpacked_body_to_the_byte() {
         let text = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes - empty));
         let body = pack("zstd", insert("big", "b", &text)).await;
         assert_eq!(push(&server, "zstd", body).await.status(), status);
+    }
+}
+
+/// A gzip member of nothing (RFC 1952).
+const EMPTY_MEMBER: [u8; 20] = [
+    0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+/// A zstd frame of nothing (RFC 8878).
+const EMPTY_FRAME: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0];
+
+#[tokio::test]
+async fn a_body_of_very_many_pieces_is_refused() {
+    let server = Server::start().await;
+    let whole = insert("tasks", "t", "{}");
+    for (coding, empty) in [("gzip", &EMPTY_MEMBER[..]), ("zstd", &EMPTY_FRAME)] {
+        let last = pack(coding, whole.clone()).await;
+        for (pieces, status) in [(1023, 200), (1024, 400), (20_000, 400)] {
+            let mut body = empty.repeat(pieces);
+            body.extend_from_slice(&last);
+            let response = push(&server, coding, body).await;
+            assert_eq!(response.status(), status, "{pieces} of {coding}");
+        }
+    }
+    let body = EMPTY_MEMBER.repeat(500_000);
+    let refused = refused(push(&server, "gzip", body).await).await;
+    assert_eq!(refused, (400, json!("body_broken")));
+}
+
+#[tokio::test]
+async fn what_is_unpacked_counts_against_the_budget() {
+    let server = Server::with_limits(Limits {
+        bodies: 100 * 1024,
+        ..Limits::default()
+    })
+    .await;
+    for (bytes, status) in [(90 * 1024, 200), (110 * 1024, 503)] {
+        let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes));
+        let body = pack("gzip", insert("big", "b", &data)).await;
+        assert!(body.len() < 1024);
+        assert_eq!(push(&server, "gzip", body).await.status(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_forbids_an_answer_as_it_is_gets_it_so_and_no_406() {
+    let server = Server::start().await;
+    for accepted in [
+        "identity;q=0",
+        "*;q=0",
+        "br, identity;q=0",
+        "identity;q=0, *;q=0",
+    ] {
+        let request = server
+            .as_user("POST", "/sync/todo", "a")
+            .header("Accept-Encoding", accepted);
+        let answer = request.body(insert("tasks", "t", "{}")).send().await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 200, "{accepted}");
+        assert_eq!(answer.headers().get("content-encoding"), None);
     }
 }
 

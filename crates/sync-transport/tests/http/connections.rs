@@ -1,15 +1,19 @@
 //! Sockets: time limits, the cap, HTTP/2.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
+use sync_store::{MemoryStore, Rules, Store};
 use sync_transport::Limits;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, watch};
 
-use crate::support::{Server, Socket, in_time, insert};
+use crate::support::{Fault, Faulty, Make, Server, Socket, in_time, insert};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -175,4 +179,78 @@ async fn http2_with_prior_knowledge_is_spoken() {
         .unwrap();
     let pulled: serde_json::Value = serde_json::from_slice(&pulled.to_bytes()).unwrap();
     assert_eq!(pulled["serverChanges"][0]["data"], json!({"a": 1}));
+}
+
+type Http2 = (
+    http2::SendRequest<String>,
+    tokio::task::JoinHandle<hyper::Result<()>>,
+);
+
+/// An HTTP/2 connection whose client answers all PINGs, and takes so many bytes of an answer unasked.
+async fn http2_of(server: &Server, window: u32) -> Http2 {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(window);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+async fn impatient(store: impl Store) -> Server {
+    Server::made(Make {
+        store: Arc::new(store),
+        limits: Limits {
+            idle: SHORT,
+            ..Limits::default()
+        },
+        ..Make::default()
+    })
+    .await
+}
+
+fn get(server: &Server, path: &str) -> Request<String> {
+    Request::builder()
+        .uri(format!("http://{}{path}", server.address))
+        .header("authorization", format!("Bearer {}", server.token("alice")))
+        .body(String::new())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_http2_connection_without_a_stream_is_told_to_go() {
+    let server = impatient(MemoryStore::new(Rules::default())).await;
+    let (_sender, never_used) = http2_of(&server, 65_535).await;
+    in_time(never_used).await.unwrap().unwrap();
+    let (mut sender, used) = http2_of(&server, 65_535).await;
+    let answer = sender.send_request(get(&server, "/health")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    drop(answer);
+    in_time(used).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_http2_client_that_takes_no_answer_is_cut_off() {
+    let server = impatient(MemoryStore::new(Rules::default())).await;
+    let (mut sender, connection) = http2_of(&server, 0).await;
+    let answer = sender.send_request(get(&server, "/health")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let _ = in_time(connection).await.unwrap();
+    drop(answer);
+}
+
+#[tokio::test]
+async fn an_http2_connection_with_a_request_under_way_is_kept() {
+    let (gate, (calls, mut seen)) = (Arc::new(Semaphore::new(0)), watch::channel(0));
+    let server = impatient(Faulty::new(Fault::Held(Arc::clone(&gate), calls))).await;
+    let (mut sender, connection) = http2_of(&server, 65_535).await;
+    let path = "/sync/todo/pull?collection=tasks&since=0";
+    let pull = tokio::spawn(sender.send_request(get(&server, path)));
+    seen.wait_for(|calls| *calls == 1).await.unwrap();
+    // Two that have nothing to do come and go meanwhile.
+    for _ in 0..2 {
+        let (_sender, idle) = http2_of(&server, 65_535).await;
+        in_time(idle).await.unwrap().unwrap();
+    }
+    assert!(!connection.is_finished());
+    gate.add_permits(1);
+    assert_eq!(pull.await.unwrap().unwrap().status(), 200);
 }

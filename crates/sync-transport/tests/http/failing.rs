@@ -52,6 +52,49 @@ async fn a_store_that_is_broken_is_500_and_says_nothing_of_it_to_the_client() {
 }
 
 #[tokio::test]
+async fn a_push_that_touches_too_much_is_413_and_says_what_to_do() {
+    let server = Server::with_store(Faulty::new(Fault::TooLarge)).await;
+    let response = server.push("a", insert("tasks", "t", "{}")).await;
+    assert_eq!(response.status(), 413);
+    let body = response.text().await.unwrap();
+    assert_eq!(
+        body,
+        r#"{"error":"too_large","message":"push fewer changes at once"}"#
+    );
+}
+
+/// A changeset of about so many bytes.
+fn sized(id: &str, bytes: usize) -> String {
+    let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes));
+    insert("tasks", id, &data)
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_budget_are_503_until_others_are_answered() {
+    let (store, gate, mut seen) = held();
+    let server = Server::made(Make {
+        store: Arc::new(store),
+        limits: Limits {
+            bodies: 200 * 1024,
+            body: Duration::from_millis(500),
+            ..Limits::default()
+        },
+        ..Make::default()
+    })
+    .await;
+    let first = server.as_user("POST", "/sync/todo", "a");
+    let first = tokio::spawn(first.body(sized("first", 120 * 1024)).send());
+    seen.wait_for(|calls| *calls == 1).await.unwrap();
+    let second = server.push("b", sized("second", 120 * 1024)).await;
+    assert_eq!(second.headers()["retry-after"], "5");
+    assert_eq!(refused(second).await, (503, json!("server_busy")));
+    gate.add_permits(2);
+    assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    let third = server.push("b", sized("third", 120 * 1024)).await;
+    assert_eq!(third.status(), 200);
+}
+
+#[tokio::test]
 async fn a_panic_is_the_500_of_one_request() {
     keep_log();
     let server = Server::with_store(Faulty::new(Fault::Panics)).await;

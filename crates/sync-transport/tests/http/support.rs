@@ -233,6 +233,7 @@ pub(crate) async fn refused(response: Response) -> (u16, Value) {
 pub(crate) enum Fault {
     Away,
     Broken,
+    TooLarge,
     Panics,
     /// Waits for a permit, and then goes on as usual; says how many calls have come.
     Held(Arc<Semaphore>, watch::Sender<usize>),
@@ -254,6 +255,7 @@ impl Faulty {
         match &self.fault {
             Fault::Away => Err(StoreError::unavailable("connection to 10.0.0.7 refused")),
             Fault::Broken => Err(StoreError::fault("column \"secret\" does not exist")),
+            Fault::TooLarge => Err(StoreError::TooLarge("push fewer changes at once".into())),
             Fault::Panics => panic!("the store has lost its mind"),
             Fault::Held(gate, calls) => {
                 calls.send_modify(|calls| *calls += 1);
