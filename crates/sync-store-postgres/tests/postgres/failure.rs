@@ -292,7 +292,6 @@ async fn a_server_whose_name_is_not_resolved_is_unavailable() {
 #[tokio::test]
 async fn a_push_for_too_much_data_is_refused_before_the_data_is_fetched() {
     let database = Database::migrated().await;
-    // Through this wire so much would come after the time limit only.
     let wire = Wire::to(&database.url()).await;
     let config = Config {
         pool_size: 1,
@@ -314,6 +313,8 @@ async fn a_push_for_too_much_data_is_refused_before_the_data_is_fetched() {
     let update = r#"[{"table":"tasks","id":"t1","op":"update","fields":{"note":{"value":"x","at":"2025-01-01T10:00:00Z"}}}]"#;
     let pushed = store.push(push("anna", "phone", "", update)).await;
     assert_eq!(pushed, Err(Loaded::too_large()));
+    let heard = wire.heard();
+    assert!(heard < 1024 * 1024, "{heard} bytes were fetched");
     // The same connection goes on.
     store
         .push(push("anna", "phone", "", &one("t2")))

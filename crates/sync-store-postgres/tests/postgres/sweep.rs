@@ -78,7 +78,7 @@ async fn a_sweep_takes_up_few_large_records_at_once() {
     raw.batch_execute(
         "update sync_changes
          set size = (array[0, 3, 7, 5, 4, 100])[substr(record_id, 2)::integer + 1] * 1024 * 1024
-         where op = 'delete';
+         where data like '%deletedAt%';
          update sync_records
          set deleted_since = deleted_since + substr(record_id, 2)::integer * interval '1 microsecond'",
     )

@@ -1,4 +1,4 @@
-//! A wire between the store and the database that counts how often the one waits for the other.
+//! A wire between the store and the database that counts how often the one waits for the other, and what it hears.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,6 +15,7 @@ const LATENCY: Duration = Duration::from_millis(25);
 pub(crate) struct Wire {
     address: String,
     waits: Arc<AtomicUsize>,
+    heard: Arc<AtomicUsize>,
 }
 
 impl Wire {
@@ -24,9 +25,14 @@ impl Wire {
         let (server, _) = server.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let waits = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(serve(listener, server.to_owned(), waits.clone()));
-        Self { address, waits }
+        let (waits, heard) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counts = (waits.clone(), heard.clone());
+        tokio::spawn(serve(listener, server.to_owned(), counts));
+        Self {
+            address,
+            waits,
+            heard,
+        }
     }
 
     /// The URL with the wire in place of the server.
@@ -40,9 +46,18 @@ impl Wire {
     pub(crate) fn waits(&self) -> usize {
         self.waits.swap(0, Ordering::SeqCst)
     }
+
+    /// How many bytes the database has said so far.
+    pub(crate) fn heard(&self) -> usize {
+        self.heard.load(Ordering::SeqCst)
+    }
 }
 
-async fn serve(listener: TcpListener, server: String, waits: Arc<AtomicUsize>) {
+async fn serve(
+    listener: TcpListener,
+    server: String,
+    (waits, heard): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+) {
     while let Ok((client, _)) = listener.accept().await {
         let database = TcpStream::connect(&server).await.unwrap();
         client.set_nodelay(true).unwrap();
@@ -56,7 +71,7 @@ async fn serve(listener: TcpListener, server: String, waits: Arc<AtomicUsize>) {
             is_waiting.clone(),
             waits.clone(),
         ));
-        tokio::spawn(answer(from_database, to_client, is_waiting));
+        tokio::spawn(answer(from_database, to_client, is_waiting, heard.clone()));
     }
 }
 
@@ -79,9 +94,15 @@ async fn ask(
 }
 
 /// Passes on what the database says, later.
-async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_waiting: Arc<AtomicBool>) {
+async fn answer(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    is_waiting: Arc<AtomicBool>,
+    heard: Arc<AtomicUsize>,
+) {
     let mut buffer = vec![0; 1024 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        heard.fetch_add(read, Ordering::SeqCst);
         tokio::time::sleep(LATENCY).await;
         is_waiting.store(false, Ordering::SeqCst);
         if to.write_all(&buffer[..read]).await.is_err() {

@@ -75,8 +75,8 @@ async fn bodies_beyond_the_budget_are_503_until_others_are_answered() {
     let server = Server::made(Make {
         store: Arc::new(store),
         limits: Limits {
-            bodies: 200 * 1024,
-            body: Duration::from_millis(500),
+            bodies: 150 * 1024,
+            body: Duration::from_secs(2),
             ..Limits::default()
         },
         ..Make::default()
@@ -85,12 +85,12 @@ async fn bodies_beyond_the_budget_are_503_until_others_are_answered() {
     let first = server.as_user("POST", "/sync/todo", "a");
     let first = tokio::spawn(first.body(sized("first", 120 * 1024)).send());
     seen.wait_for(|calls| *calls == 1).await.unwrap();
-    let second = server.push("b", sized("second", 120 * 1024)).await;
+    let second = server.push("b", sized("second", 60 * 1024)).await;
     assert_eq!(second.headers()["retry-after"], "5");
     assert_eq!(refused(second).await, (503, json!("server_busy")));
     gate.add_permits(2);
     assert_eq!(first.await.unwrap().unwrap().status(), 200);
-    let third = server.push("b", sized("third", 120 * 1024)).await;
+    let third = server.push("b", sized("third", 60 * 1024)).await;
     assert_eq!(third.status(), 200);
 }
 
