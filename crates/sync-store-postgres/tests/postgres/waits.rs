@@ -113,6 +113,34 @@ async fn pages_of_large_values_end_where_those_of_the_store_in_memory_end() {
 }
 
 #[tokio::test]
+async fn a_record_with_many_rows_is_described_once() {
+    let database = Database::migrated().await;
+    let store = database.store().await;
+    let update = |row: usize| {
+        let fields: Vec<String> = (0..20)
+            .map(|field| {
+                let name = format!("{row}-{field}-{}", "n".repeat(90));
+                format!(r#""{name}":{{"value":1,"at":"2025-01-01T10:00:00Z"}}"#)
+            })
+            .collect();
+        let fields = fields.join(",");
+        format!(r#"[{{"table":"tasks","id":"t1","op":"update","fields":{{{fields}}}}}]"#)
+    };
+    for row in 0..50 {
+        let request = push("anna", "phone", "", &update(row));
+        assert_eq!(store.push(request).await.unwrap().appended, 1);
+    }
+    let wire = Wire::to(&database.url()).await;
+    let store = PostgresStore::connect(Config::new(wire.url(&database.url())))
+        .await
+        .unwrap();
+    let request = push("anna", "phone", "2200-01-01T00:00:00Z", &update(50));
+    assert_eq!(store.push(request).await.unwrap().appended, 1);
+    let heard = wire.heard();
+    assert!(heard < 1024 * 1024, "{heard} bytes for a record");
+}
+
+#[tokio::test]
 async fn a_page_says_that_there_is_more_whenever_rows_were_cut_off() {
     let database = Database::migrated().await;
     let store = database.store().await;
