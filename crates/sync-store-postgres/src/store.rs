@@ -89,28 +89,6 @@ impl PostgresStore {
         self.before_commit.as_ref()
     }
 
-    async fn push_until_done(&self, push: Push) -> Result<Pushed, StoreError> {
-        let mut tries = Tries::default();
-        loop {
-            match self.try_push(&push).await {
-                Ok(pushed) => return Ok(pushed),
-                Err(Failure::Repeat(error)) => tries.pause(error).await?,
-                Err(failure) => return Err(failure.into_error()),
-            }
-        }
-    }
-
-    async fn pull_until_done(&self, pull: Pull) -> Result<Answer, StoreError> {
-        let mut tries = Tries::default();
-        loop {
-            match self.try_pull(&pull).await {
-                Ok(answer) => return Ok(answer),
-                Err(Failure::Repeat(error)) => tries.pause(error).await?,
-                Err(failure) => return Err(failure.into_error()),
-            }
-        }
-    }
-
     async fn try_set_grant(
         &self,
         user: &UserId,
@@ -209,11 +187,11 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn push(&self, push: Push) -> Pending<'_, Pushed> {
-        Box::pin(self.push_until_done(push))
+        Box::pin(async move { until_done(|| self.try_push(&push)).await })
     }
 
     fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
-        Box::pin(self.pull_until_done(pull))
+        Box::pin(async move { until_done(|| self.try_pull(&pull)).await })
     }
 
     fn set_grant(
@@ -223,33 +201,30 @@ impl Store for PostgresStore {
         role: Option<Role>,
         now: Millis,
     ) -> Pending<'_, ()> {
-        Box::pin(async move {
-            let outcome = self.try_set_grant(&user, &space, role, now).await;
-            outcome.map_err(Failure::into_error)
-        })
+        Box::pin(async move { until_done(|| self.try_set_grant(&user, &space, role, now)).await })
     }
 
     fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
         Box::pin(async move {
-            let rows = self.read_own(&user, queries::own::GRANTS, None).await;
-            read_grants(&rows.map_err(Failure::into_error)?)
+            let rows = until_done(|| self.read_own(&user, queries::own::GRANTS, None)).await?;
+            read_grants(&rows)
         })
     }
 
     fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
         Box::pin(async move {
-            let rows = self.read_own(&user, queries::own::PARKED, Some(&app)).await;
-            let rows = rows.map_err(Failure::into_error)?;
+            let read = || self.read_own(&user, queries::own::PARKED, Some(&app));
+            let rows = until_done(read).await?;
             rows.iter().map(read_parked).collect()
         })
     }
 
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
-        Box::pin(async move { self.sweep_once(now).await.map_err(Failure::into_error) })
+        Box::pin(async move { until_done(|| self.sweep_once(now)).await })
     }
 
     fn stats(&self) -> Pending<'_, Stats> {
-        Box::pin(async move { self.figures().await.map_err(Failure::into_error) })
+        Box::pin(until_done(|| self.figures()))
     }
 
     fn ready(&self) -> Pending<'_, ()> {
@@ -262,6 +237,21 @@ impl fmt::Debug for PostgresStore {
         out.debug_struct("PostgresStore")
             .field("rules", &self.rules)
             .finish_non_exhaustive()
+    }
+}
+
+/// Makes attempts until one succeeds, or fails in a way that another one would not mend, or there were enough of them.
+async fn until_done<T, A>(mut attempt: impl FnMut() -> A) -> Result<T, StoreError>
+where
+    A: Future<Output = Result<T, Failure>>,
+{
+    let mut tries = Tries::default();
+    loop {
+        match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(Failure::Repeat(error)) => tries.pause(error).await?,
+            Err(failure) => return Err(failure.into_error()),
+        }
     }
 }
 

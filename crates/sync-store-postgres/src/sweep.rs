@@ -21,6 +21,8 @@ use crate::write::{array_literal, size};
 
 /// How many rows a sweep removes at most.
 const ROWS: i64 = 1000;
+/// How many bytes of rows a sweep removes at most, and the row with which it is more.
+const ROW_BYTES: i64 = 64 * 1024 * 1024;
 /// How many deleted records a sweep strips at most: fewer, since it has their last values in memory.
 const RECORDS: i64 = 100;
 /// How many bytes the rows of those records have at most; one that has more alone is stripped all the same.
@@ -59,11 +61,11 @@ impl PostgresStore {
         let (records, more_records) = session.close(outcome).await?;
         let session = Session::take(self.pool()).await?;
         let outcome = remove_dead(&session, before).await;
-        let rows = session.close(outcome).await?;
+        let (rows, more_rows) = session.close(outcome).await?;
         Ok(Swept {
             rows,
             records,
-            more: number(rows) >= ROWS || more_records,
+            more: more_rows || more_records,
         })
     }
 }
@@ -220,11 +222,15 @@ impl Shortened {
     }
 }
 
-/// Removes dead rows. Nothing refers to them, so no scope is locked; what another sweep removes is passed over.
-async fn remove_dead(session: &Session, before: SystemTime) -> Result<usize, Failure> {
+/// Removes dead rows: how many, and whether there may be more. Nothing refers to them, so no scope is locked; what another
+/// sweep removes is passed over.
+async fn remove_dead(session: &Session, before: SystemTime) -> Result<(usize, bool), Failure> {
     answered(session.open(Acting::Maintenance, "")).await?;
     let connection = session.connection();
-    let removed = answered(connection.execute(upkeep::REMOVE_DEAD, &[&before, &ROWS])).await?;
+    let limits: [&(dyn ToSql + Sync); 3] = [&before, &ROWS, &ROW_BYTES];
+    let removed = answered(connection.query(upkeep::REMOVE_DEAD, &limits)).await?;
     session.commit().await?;
-    Ok(usize::try_from(removed).unwrap_or(usize::MAX))
+    let bytes: i64 = removed.iter().map(|row| row.get::<_, i64>(0)).sum();
+    let more = number(removed.len()) >= ROWS || bytes >= ROW_BYTES;
+    Ok((removed.len(), more))
 }

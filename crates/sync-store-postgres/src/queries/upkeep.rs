@@ -129,18 +129,30 @@ from unnest($1::bigint[], $2::text[], $3::text[], $4::integer[]) as short (posit
 where change.position = short.position
     and change.scope = any($5)";
 
-/// Removes dead rows: $1 dead since at or before, $2 how many at most. Returns how many it removed.
+/// Removes dead rows: $1 dead since at or before, $2 how many and $3 how many bytes at most; the first counts as fitting.
+/// Returns their sizes.
 pub(crate) const REMOVE_DEAD: &str = "\
 -- remove_dead
 delete from sync_changes
 where position = any(array(
-    select position
-    from sync_changes
-    where dead_since <= $1
-    order by dead_since
-    limit $2::bigint
-    for update skip locked
-))";
+    select found.position
+    from (
+        select
+            dead.position,
+            dead.size,
+            sum(dead.size) over (order by dead.dead_since, dead.position rows unbounded preceding) as running
+        from (
+            select position, dead_since, size
+            from sync_changes
+            where dead_since <= $1
+            order by dead_since
+            limit $2::bigint
+            for update skip locked
+        ) as dead
+    ) as found
+    where found.running - found.size <= $3::bigint
+))
+returning size::bigint";
 
 /// About how many rows are dead: counted up to $1, and beyond that as the last analysis of the table has it.
 pub(crate) const DEAD_ROWS: &str = "\
