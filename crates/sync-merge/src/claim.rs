@@ -14,7 +14,7 @@ const MAX_CLAIMS_PER_FIELD: usize = 256;
 const MAX_CLAIMS_PER_RECORD: usize = 4096;
 /// The least time for which claims are remembered, in milliseconds, however short the history window is: clients send
 /// what they got no answer to for a day.
-const LEAST_MEMORY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+pub(crate) const LEAST_MEMORY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
 /// What a client claimed of a write: its time and a digest of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,13 +87,13 @@ impl Claims {
         })
     }
 
-    /// Whether a delete without a time is among them.
-    pub(crate) fn has_timeless_delete(&self) -> bool {
-        let timeless = Claimed::timeless_delete();
+    /// Whether a delete without a time is among those that still count.
+    pub(crate) fn has_timeless_delete(&self, context: &Context<'_>) -> bool {
+        let (timeless, since) = (Claimed::timeless_delete(), context.oldest_claim());
         self.of
             .values()
             .flatten()
-            .any(|known| known.claimed == timeless)
+            .any(|known| known.claimed == timeless && known.given >= since)
     }
 
     fn add(&mut self, claimant: Claimant, given: Given) {
@@ -105,23 +105,36 @@ impl Claims {
         );
     }
 
-    /// Adds a claim, and forgets those older than `since` and those over the bounds.
+    /// Adds a claim, and forgets those older than `since`; over the bounds the lowest of the same client and field goes,
+    /// which may be the new one, or else the lowest of those that have the most.
     fn remember(&mut self, claimant: Claimant, given: Given, since: FieldTime) {
         if self.oldest.is_some_and(|oldest| oldest < since) {
             self.forget(|known| known.given < since);
         }
-        let own = self.of.entry(claimant.clone()).or_default();
-        if own.len() >= MAX_CLAIMS_PER_FIELD {
-            own.remove(0);
+        let own = self.of.get(&claimant).map_or(0, Vec::len);
+        let is_full = self.count >= MAX_CLAIMS_PER_RECORD;
+        let most = (is_full && own == 0)
+            .then(|| self.of.iter().max_by_key(|(_, claims)| claims.len()))
+            .flatten()
+            .map(|(most, _)| most.clone());
+        let is_over = own >= MAX_CLAIMS_PER_FIELD || is_full && own > 0;
+        self.add(claimant.clone(), given);
+        if let Some(over) = most.or(is_over.then_some(claimant)) {
+            self.drop_lowest_of(&over);
+        }
+    }
+
+    fn drop_lowest_of(&mut self, claimant: &Claimant) {
+        let Some(claims) = self.of.get_mut(claimant) else {
+            return;
+        };
+        let lowest = (0..claims.len()).min_by_key(|place| claims[*place].claimed.at);
+        if let Some(lowest) = lowest {
+            claims.remove(lowest);
             self.count -= 1;
         }
-        if let (true, Some(oldest)) = (self.count >= MAX_CLAIMS_PER_RECORD, self.oldest)
-            && oldest < given.given
-        {
-            self.forget(|known| known.given == oldest);
-        }
-        if self.count < MAX_CLAIMS_PER_RECORD {
-            self.add(claimant, given);
+        if claims.is_empty() {
+            self.of.remove(claimant);
         }
     }
 
@@ -177,7 +190,14 @@ pub(crate) fn settle(
         return Settled::At(claimed.at);
     }
     let claimant = (field.clone(), context.user.clone(), context.client.clone());
+    let since = context.oldest_claim();
     let own = claims.of.get(&claimant).map_or(&[][..], Vec::as_slice);
+    // They stand in the order in which they came; what is too old does not count any more.
+    let own: Vec<Given> = own
+        .iter()
+        .filter(|known| known.given >= since)
+        .copied()
+        .collect();
     if let Some(place) = own.iter().position(|known| known.claimed == claimed) {
         let newer =
             |(other, known): (usize, &Given)| (known.claimed.at, other) > (claimed.at, place);
@@ -192,8 +212,6 @@ pub(crate) fn settle(
     }
     let superseded = !timeless && own.iter().any(|known| known.claimed.at > claimed.at);
     let given = FieldTime::from(context.now);
-    let memory = context.history_millis.max(LEAST_MEMORY_MILLIS);
-    let since = FieldTime::from_millis(context.now.0 - memory);
     // A superseded one is remembered, too: else it would count once the clock has caught up with it.
     claims.remember(claimant, Given { claimed, given }, since);
     if superseded {

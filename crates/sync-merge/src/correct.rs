@@ -16,14 +16,17 @@ pub(crate) fn send_oversize_corrections_through_the_log(
 ) {
     let mut room = context.correction_bytes;
     for correction in std::mem::take(&mut plan.corrections) {
-        let size: usize = correction
-            .fields
-            .iter()
-            .map(|(name, value, _)| written_size(name, value))
-            .sum();
+        let mut correction = correction;
+        if size(&correction) > room {
+            let optional = std::mem::take(&mut correction.optional);
+            correction
+                .fields
+                .retain(|(name, ..)| !optional.contains(name));
+        }
+        let size = size(&correction);
         if size <= room {
             room -= size;
-            plan.corrections.push(correction);
+            plan.corrections.extend((size > 0).then_some(correction));
             continue;
         }
         let Correction { record, fields, .. } = correction;
@@ -37,6 +40,13 @@ pub(crate) fn send_oversize_corrections_through_the_log(
         }
         append_again(plan, record, left, before);
     }
+}
+
+fn size(correction: &Correction) -> usize {
+    let fields = correction.fields.iter();
+    fields
+        .map(|(name, value, _)| written_size(name, value))
+        .sum()
 }
 
 /// Whether a row of this push has the field; then its client has to read that row.

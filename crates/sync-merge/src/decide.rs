@@ -120,15 +120,21 @@ fn tell(
         drafts[place].to_everyone = true;
         told.insert(deleted_at().clone());
     }
-    let removed = was_removed(known) && !before.deletes_undated;
-    if !known.is_deleted() {
-        let lacks =
-            |held: &Held| removed || before.was_deleted && held.version.client != *context.client;
-        let fields = known.fields.iter().filter(|(_, held)| lacks(held));
-        told.extend(fields.map(|(name, _)| name.clone()));
-    } else if removed || !told.is_empty() {
+    let removed = was_removed(known, context) && !before.deletes_undated;
+    let mut optional = BTreeSet::new();
+    if known.is_deleted() {
         // Without it the client would make a live stump of the rest.
-        told.insert(deleted_at().clone());
+        if removed || !told.is_empty() {
+            told.insert(deleted_at().clone());
+        }
+    } else {
+        for (name, held) in &known.fields {
+            if before.was_deleted && held.version.client != *context.client {
+                told.insert(name.clone());
+            } else if removed && told.insert(name.clone()) {
+                optional.insert(name.clone());
+            }
+        }
     }
     let fields: Vec<_> = told
         .iter()
@@ -143,6 +149,7 @@ fn tell(
         plan.corrections.push(Correction {
             record,
             author,
+            optional,
             fields,
         });
     }
@@ -172,8 +179,8 @@ fn win(
 
 /// Whether a delete without a time is remembered: by such a one existing clients remove a record for good, own newer edits
 /// that they have not pushed yet and all. Then nobody is known to hold what it pushes.
-fn was_removed(record: &Record) -> bool {
-    record.claims.has_timeless_delete()
+fn was_removed(record: &Record, context: &Context<'_>) -> bool {
+    record.claims.has_timeless_delete(context)
 }
 
 /// A conflict, unless both say the same, or what stands is a later write of the very client that pushes: then it knows.

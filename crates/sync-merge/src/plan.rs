@@ -1,7 +1,10 @@
 //! What a push does: which rows it appends, which rows die of it, and what its client is told.
 
+use std::collections::BTreeSet;
+
 use sync_protocol::{Change, ClientId, FieldName, FieldTime, Millis, Op, UserId, Value};
 
+use crate::claim::LEAST_MEMORY_MILLIS;
 use crate::correct::send_oversize_corrections_through_the_log;
 use crate::decide::{Draft, decide};
 use crate::fold::Folded;
@@ -27,6 +30,12 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The time before which claims do not count any more.
+    pub(crate) fn oldest_claim(&self) -> FieldTime {
+        let memory = self.history_millis.max(LEAST_MEMORY_MILLIS);
+        FieldTime::from_millis(self.now.0.saturating_sub(memory))
+    }
+
     pub(crate) fn is_ahead(&self, at: FieldTime) -> bool {
         at.millis() > self.now.0.saturating_add(self.skew_millis)
     }
@@ -84,6 +93,8 @@ pub struct Correction {
     pub record: usize,
     /// The user whose writes they are, if they are one user's.
     pub author: Option<UserId>,
+    /// Those of them that are left out where the answer has no room: they are told for good measure.
+    pub optional: BTreeSet<FieldName>,
     /// The winners with their times.
     pub fields: Vec<(FieldName, Value, FieldTime)>,
 }

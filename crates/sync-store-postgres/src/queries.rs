@@ -355,7 +355,10 @@ set
     rows = excluded.rows,
     state = excluded.state,
     version = excluded.version,
-    deleted_since = excluded.deleted_since";
+    deleted_since = case
+        when excluded.deleted_since is not null
+            then coalesce(sync_records.deleted_since, excluded.deleted_since)
+    end";
 
 #[cfg(test)]
 mod tests {

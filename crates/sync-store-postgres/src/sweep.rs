@@ -58,10 +58,12 @@ impl PostgresStore {
         let before = instant(Millis(now.0.saturating_sub(self.rules().history_millis)));
         let session = Session::take(self.pool()).await?;
         let outcome = strip(&session, before).await;
-        let (records, more_records) = session.close(outcome).await?;
+        let stripped = session.close(outcome).await;
         let session = Session::take(self.pool()).await?;
         let outcome = remove_dead(&session, before).await;
         let (rows, more_rows) = session.close(outcome).await?;
+        // A record that cannot be stripped keeps no dead row from being removed.
+        let (records, more_records) = stripped?;
         Ok(Swept {
             rows,
             records,

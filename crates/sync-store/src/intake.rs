@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sync_merge::{Record, RowRef};
-use sync_protocol::{Change, EventId, FieldName, Parked, RecordId, TableName, UserId};
+use sync_protocol::{Change, EventId, FieldName, FieldWrite, Parked, RecordId, TableName, UserId};
 
 use crate::state::{Row, Rows};
 use crate::{Decision, Position, Push, Reach, RecordState, Rules, Scope, StoreError};
@@ -65,6 +65,7 @@ pub struct LoadedRow<'a> {
 impl Loaded {
     /// Adds a record: its text and its version, as [`RecordState`] wrote them.
     pub fn record(&mut self, key: RecordKey, state: String, version: i64) {
+        self.bytes += state.len();
         self.records.insert(key, (state, version));
     }
 
@@ -318,20 +319,21 @@ impl<'a> Size<'a> {
 
     /// Whether a change still fits; then it is counted.
     fn takes(&mut self, change: &Change) -> bool {
-        let new: BTreeSet<_> = change
-            .writes
-            .iter()
+        let adds = |write: &&FieldWrite| {
+            let held = self.known.fields.get(&write.name).map(|held| &held.version);
+            held.is_none_or(|held| write.at >= held.at && write.value != held.value)
+        };
+        let effective = || change.writes.iter().filter(adds);
+        let new: BTreeSet<_> = effective()
             .map(|write| &write.name)
             .filter(|name| !self.known.fields.contains_key(*name) && !self.added.contains(*name))
             .cloned()
             .collect();
-        let bytes: usize = change
-            .writes
-            .iter()
-            .map(|write| write.value.as_str().len())
-            .sum();
-        let fits = self.known.fields.len() + self.added.len() + new.len() <= MAX_RECORD_FIELDS
-            && self.bytes + bytes <= MAX_RECORD_BYTES;
+        let bytes: usize = effective().map(|write| write.value.as_str().len()).sum();
+        // What adds nothing (a replay, a write that loses, a delete) always fits.
+        let fields = self.known.fields.len() + self.added.len() + new.len();
+        let fits = (new.is_empty() || fields <= MAX_RECORD_FIELDS)
+            && (bytes == 0 || self.bytes + bytes <= MAX_RECORD_BYTES);
         if fits {
             self.added.extend(new);
             self.bytes += bytes;

@@ -214,7 +214,9 @@ impl Inner {
             }
         }
         for (key, state) in writes.records {
-            let deleted_since = state.deleted.then_some(*now);
+            let earlier = self.records.get(&(app.clone(), key.clone()));
+            let since = earlier.and_then(|kept| kept.deleted_since).unwrap_or(*now);
+            let deleted_since = state.deleted.then_some(since);
             self.records.insert(
                 (app.clone(), key),
                 Kept {

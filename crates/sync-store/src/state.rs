@@ -162,6 +162,9 @@ pub fn strip_deleted(state: &RecordState) -> Result<RecordState, StoreError> {
     let mut stored = parse(&state.state)?;
     stored.f.retain(|name, _| name == deleted_at());
     stored.i = None;
+    stored
+        .c
+        .retain(|StoredClaim(_, _, field, ..)| field == deleted_at());
     let rows: BTreeSet<i64> = stored.f.values().map(|(.., row)| *row).collect();
     Ok(RecordState {
         state: text(&stored),

@@ -229,6 +229,21 @@ pub async fn a_record_that_would_hold_too_much_keeps_its_change_aside(store: Arc
         (1, 0),
         "known fields are still written"
     );
+    let delete = json!([{"table": "tasks", "id": "wide", "op": "delete", "deletedAt": TIMES[2]}]);
+    for (change, appended) in [
+        (delete.clone(), 1),
+        (delete, 0),
+        (
+            json!([update("wide", "deletedAt", Json::Null, TIMES[3])]),
+            1,
+        ),
+    ] {
+        let pushed = phone.push(change).await;
+        assert_eq!(
+            (pushed.appended, pushed.answer.warnings.len()),
+            (appended, 0)
+        );
+    }
 }
 
 /// P5: a lost write whose winner does not fit into the answer brings one copy of the winner, however often it is sent.
