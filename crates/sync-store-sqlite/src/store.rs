@@ -109,8 +109,10 @@ impl Store for SqliteStore {
 
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
         let before = Millis(now.0.saturating_sub(self.rules.history_millis));
-        let bytes = 2 * sweep::BATCH * ROW_BYTES;
-        self.write(bytes, move |connection| sweep::sweep(connection, before))
+        // Larger than any batch: nobody waits for it who shares its commit.
+        self.write(usize::MAX, move |connection| {
+            sweep::sweep(connection, before)
+        })
     }
 
     fn stats(&self) -> Pending<'_, Stats> {
@@ -167,4 +169,43 @@ fn bytes(push: &Push) -> usize {
         .map(|parked| parked.raw.as_str().len())
         .sum();
     values + parked + (push.changes.len() + push.parked.len()) * ROW_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use serde_json::json;
+    use sync_store::contract::{Device, START};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sweep_is_committed_before_what_waits_behind_it_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sync.db");
+        let rules = Rules {
+            history_millis: 0,
+            ..Rules::default()
+        };
+        let store = Arc::new(SqliteStore::open(&path, rules).unwrap());
+        let seam: Arc<dyn Store> = store.clone();
+        let mut phone = Device::new(&seam, "anna", "phone");
+        for n in 0..2 {
+            let at = format!("2025-02-01T10:00:00.00{n}Z");
+            let fields = json!({"n": {"value": n, "at": at}});
+            let update = json!({"table": "tasks", "id": "a", "op": "update", "fields": fields});
+            phone.push(json!([update])).await;
+        }
+        let (go, wait) = mpsc::channel::<()>();
+        let busy = store.write(usize::MAX, move |_| Ok(wait.recv().is_ok()));
+        let behind = store.write(1, move |_| {
+            maintenance::count_dead(&connection::reader(&path)?)
+        });
+        let (busy, swept, dead, _) = tokio::join!(biased; busy, store.sweep(START), behind, async {
+            go.send(())
+        });
+        assert_eq!((busy, swept.map(|swept| swept.rows)), (Ok(true), Ok(1)));
+        assert_eq!(dead, Ok(0));
+    }
 }

@@ -107,6 +107,20 @@ fn size(entry: &Entry) -> i64 {
     i64::try_from(entry.written_size()).unwrap_or(i64::MAX)
 }
 
+/// How much room a row of this scope takes up in a page; none if it is not there.
+pub(crate) fn size_of(
+    connection: &Connection,
+    app: &AppId,
+    scope: &Scope,
+    position: i64,
+) -> Outcome<usize> {
+    let mut statement = connection.prepare_cached(queries::SIZE_OF)?;
+    let size: Option<i64> = statement
+        .query_row((scope.key(), app.as_str(), position), |row| row.get(0))
+        .optional()?;
+    Ok(usize::try_from(size.unwrap_or(0)).unwrap_or(0))
+}
+
 /// Says that a row of this scope is dead since then.
 pub(crate) fn bury(
     connection: &Connection,

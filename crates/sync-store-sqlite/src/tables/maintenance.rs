@@ -3,9 +3,9 @@
 
 use rusqlite::{Connection, Row};
 use sync_protocol::{AppId, Millis, RecordId, TableName};
-use sync_store::{RecordKey, RecordState, Scope};
+use sync_store::{RecordKey, Scope};
 
-use super::{queries, records};
+use super::queries;
 use crate::failure::{Failure, Outcome};
 
 /// Up to so many dead rows are counted.
@@ -18,8 +18,6 @@ pub(crate) struct DeletedRecord {
     pub(crate) app: AppId,
     /// Its key.
     pub(crate) key: RecordKey,
-    /// How it stands.
-    pub(crate) state: RecordState,
     /// Since when it is deleted.
     pub(crate) since: Millis,
 }
@@ -32,23 +30,45 @@ pub(crate) fn count_dead(connection: &Connection) -> Outcome<u64> {
     Ok(u64::try_from(dead).unwrap_or(0))
 }
 
-/// Removes some rows that died at this time or before; the oldest first, `limit` at the most.
-pub(crate) fn remove_dead(connection: &Connection, before: Millis, limit: usize) -> Outcome<usize> {
-    let mut statement = connection.prepare_cached(queries::REMOVE_DEAD)?;
-    Ok(statement.execute((before.0, bound(limit)))?)
+/// Tells the position and the size of the rows that died at this time or before, the oldest first, as long as the answer
+/// is that more are wanted.
+pub(crate) fn each_dead(
+    connection: &Connection,
+    before: Millis,
+    mut wants_more: impl FnMut(i64, usize) -> bool,
+) -> Outcome<()> {
+    let mut statement = connection.prepare_cached(queries::EACH_DEAD)?;
+    let mut rows = statement.query([before.0])?;
+    while let Some(row) = rows.next()? {
+        let size = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+        if !wants_more(row.get(0)?, size) {
+            break;
+        }
+    }
+    Ok(())
 }
 
-/// Some records that were deleted at this time or before and still have values; the oldest first, `limit` at the most.
+/// Removes a row.
+pub(crate) fn remove(connection: &Connection, position: i64) -> Outcome<()> {
+    connection
+        .prepare_cached(queries::REMOVE)?
+        .execute([position])?;
+    Ok(())
+}
+
+/// Some records that were deleted at this time or before and still have values, each unless its key cannot be
+/// read: the oldest first, without the first `passed_over`, `limit` at the most.
 pub(crate) fn deleted_records(
     connection: &Connection,
     before: Millis,
+    passed_over: usize,
     limit: usize,
-) -> Outcome<Vec<DeletedRecord>> {
+) -> Outcome<Vec<Outcome<DeletedRecord>>> {
     let mut statement = connection.prepare_cached(queries::DELETED_RECORDS)?;
-    let mut rows = statement.query((before.0, bound(limit)))?;
+    let mut rows = statement.query((before.0, bound(passed_over), bound(limit)))?;
     let mut records = Vec::new();
     while let Some(row) = rows.next()? {
-        records.push(deleted_record(row)?);
+        records.push(deleted_record(row));
     }
     Ok(records)
 }
@@ -67,12 +87,6 @@ fn deleted_record(row: &Row<'_>) -> Outcome<DeletedRecord> {
             table: TableName::new(text(2)?).map_err(|_| unreadable())?,
             record: RecordId::new(text(3)?).map_err(|_| unreadable())?,
         },
-        state: RecordState {
-            state: row.get(4)?,
-            rows: records::positions(text(5)?)?,
-            version: row.get(6)?,
-            deleted: true,
-        },
-        since: Millis(row.get(7)?),
+        since: Millis(row.get(4)?),
     })
 }

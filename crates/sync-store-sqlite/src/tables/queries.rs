@@ -3,7 +3,7 @@
 
 /// The names of the queries on the log or the records that do not name their scope first.
 #[cfg(test)]
-const ACROSS_SCOPES: [&str; 7] = [
+const ACROSS_SCOPES: [&str; 8] = [
     // One row that no reader sees: the greatest position, for a cursor from nowhere.
     "greatest",
     // Keyed by the user.
@@ -13,7 +13,8 @@ const ACROSS_SCOPES: [&str; 7] = [
     "write_record",
     // The server's own housekeeping.
     "count_dead",
-    "remove_dead",
+    "each_dead",
+    "remove",
     "deleted_records",
 ];
 
@@ -94,6 +95,15 @@ WHERE scope = ?1
   AND position = ?3
 ";
 
+pub(super) const SIZE_OF: &str = "
+-- size_of
+SELECT size
+FROM sync_changes
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position = ?3
+";
+
 pub(super) const FIELDS: &str = "
 -- fields
 SELECT user_id, to_everyone, data, field_timestamps
@@ -155,7 +165,10 @@ ON CONFLICT (scope, app_id, table_name, record_id) DO UPDATE
 SET state = excluded.state,
   rows = excluded.rows,
   version = excluded.version,
-  deleted_since = excluded.deleted_since
+  deleted_since = CASE
+    WHEN excluded.deleted_since IS NULL THEN NULL
+    ELSE coalesce(sync_records.deleted_since, excluded.deleted_since)
+  END
 ";
 
 pub(super) const DRAW: &str = "
@@ -242,25 +255,28 @@ FROM (
 )
 ";
 
-pub(super) const REMOVE_DEAD: &str = "
--- remove_dead
+pub(super) const EACH_DEAD: &str = "
+-- each_dead
+SELECT position, size
+FROM sync_changes INDEXED BY sync_changes_dead
+WHERE dead_since <= ?1
+ORDER BY dead_since
+";
+
+pub(super) const REMOVE: &str = "
+-- remove
 DELETE FROM sync_changes
-WHERE position IN (
-  SELECT position
-  FROM sync_changes INDEXED BY sync_changes_dead
-  WHERE dead_since <= ?1
-  ORDER BY dead_since
-  LIMIT ?2
-)
+WHERE position = ?1
 ";
 
 pub(super) const DELETED_RECORDS: &str = "
 -- deleted_records
-SELECT scope, app_id, table_name, record_id, state, rows, version, deleted_since
+SELECT scope, app_id, table_name, record_id, deleted_since
 FROM sync_records INDEXED BY sync_records_deleted
 WHERE deleted_since <= ?1
-ORDER BY deleted_since
-LIMIT ?2
+ORDER BY deleted_since, scope, app_id, table_name, record_id
+LIMIT ?3
+OFFSET ?2
 ";
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ pub(crate) fn find(
     }))
 }
 
-/// Writes a record over what was known of it; `deleted_since` is since when its values wait to be removed.
+/// Writes a record over what was known of it; `deleted_since` is since when its values wait to be removed,
+/// unless they wait already.
 pub(crate) fn write(
     connection: &Connection,
     app: &AppId,
@@ -69,7 +70,7 @@ pub(crate) fn write(
 }
 
 /// Reads the column `rows`.
-pub(super) fn positions(rows: &str) -> Outcome<Vec<i64>> {
+fn positions(rows: &str) -> Outcome<Vec<i64>> {
     serde_json::from_str(rows)
         .map_err(|error| Failure::fault(format!("a record's rows cannot be read: {error}")))
 }
