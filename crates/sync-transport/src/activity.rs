@@ -2,7 +2,8 @@
 //!
 //! A stream that is open counts while the server has it to do: from its head to its answer's head, and while the answer's
 //! next part is not there yet. While an answer is there to be taken the client has to take it: opening a stream and then
-//! not reading keeps no seat.
+//! not reading keeps no seat. That it is taken is seen on the socket, for an answer may be one part: when enough has been
+//! written, more than HTTP/2 says of itself (the answers to PINGs, for one) to a client that asks for nothing.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +16,9 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
+/// How many bytes must be written to count: no less than what an answer that waits must move by.
+pub(crate) const LEAST_PROGRESS: usize = 16 * 1024;
+
 /// What happens on one connection. Clones watch the same one.
 #[derive(Clone)]
 pub(crate) struct Activity(Arc<Mutex<Seen>>);
@@ -24,13 +28,19 @@ struct Seen {
     busy: usize,
     /// When there was something last.
     last: Instant,
+    /// How many bytes were written that have not counted yet.
+    written: usize,
 }
 
 impl Activity {
     /// Of a connection that begins now.
     pub(crate) fn new() -> Self {
         let last = Instant::now();
-        Self(Arc::new(Mutex::new(Seen { busy: 0, last })))
+        Self(Arc::new(Mutex::new(Seen {
+            busy: 0,
+            last,
+            written: 0,
+        })))
     }
 
     /// Answers a request; its stream counts.
@@ -67,6 +77,16 @@ impl Activity {
                 return;
             }
             sleep_until(quiet_at).await;
+        }
+    }
+
+    /// So many bytes went out to the client.
+    pub(crate) fn wrote(&self, bytes: usize) {
+        let mut seen = self.seen();
+        seen.written += bytes;
+        if seen.written >= LEAST_PROGRESS {
+            seen.written = 0;
+            seen.last = Instant::now();
         }
     }
 

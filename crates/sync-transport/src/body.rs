@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! socket -> at most 10 MiB as sent, within the time limit -> gzip or zstd -> at most 10 MiB unpacked -> parsed
+//!           beyond 64 KiB: takes a slot                                      beyond 64 KiB: takes a slot, if it has none
 //! ```
 //!
 //! What takes longer than a request may keep others from being served is done on a thread of its own.
 
-use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -18,9 +18,10 @@ use sync_protocol::MAX_BODY_BYTES;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::budget::Held;
+use crate::budget::{SMALL_BYTES, Slot};
 use crate::error::Refusal;
 use crate::service::Shared;
+use crate::task;
 use crate::unpack::Coding;
 
 /// How much of a refused body is read and thrown away, so that the client gets to read the refusal: most send all of
@@ -28,10 +29,8 @@ use crate::unpack::Coding;
 const DRAIN_BYTES: usize = 4 * MAX_BODY_BYTES;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
-/// What is not packed and not longer is parsed where it is: that takes less than a millisecond.
-const INLINE_BYTES: usize = 64 * 1024;
 
-/// What a body says, if it is within the bounds and arrives in time; and what it holds of the memory for bodies, which the
+/// What a body says, if it is within the bounds and arrives in time; and the slot that it has if it is large, which the
 /// caller keeps for as long as it keeps what was said.
 ///
 /// # Errors
@@ -43,9 +42,8 @@ pub(crate) async fn read<T: Send + 'static>(
     headers: &HeaderMap,
     mut body: Body,
     parse: fn(&[u8]) -> Result<T, Refusal>,
-) -> Result<(T, Held), Refusal> {
-    let held = service.budget.nothing();
-    let taken = take_in(headers, &mut body, service.limits.body, held).await;
+) -> Result<(T, Option<Slot>), Refusal> {
+    let taken = take_in(service, headers, &mut body).await;
     if matches!(
         taken,
         Err(Refusal::Coding | Refusal::TooLarge | Refusal::Busy)
@@ -53,22 +51,41 @@ pub(crate) async fn read<T: Send + 'static>(
         drain(headers, body).await;
     }
     let taken = taken?;
-    if taken.coding == Coding::Plain && taken.packed.len() <= INLINE_BYTES {
-        return Ok((parse(&taken.packed)?, taken.held));
+    if taken.slot.is_some() {
+        return work(service, taken, MAX_BODY_BYTES, parse).await;
     }
+    if taken.coding == Coding::Plain {
+        // That takes less than a millisecond: no reason to change threads.
+        return Ok((parse(&taken.packed)?, None));
+    }
+    // How much is in a small packed body is known when it is unpacked: first as far as that takes no slot.
+    let (coding, packed) = (taken.coding, taken.packed.clone());
+    match work(service, taken, SMALL_BYTES, parse).await {
+        Err(Refusal::TooLarge) => {}
+        understood => return understood,
+    }
+    let taken = Taken {
+        coding,
+        packed,
+        slot: Some(service.budget.slot().await?),
+    };
+    work(service, taken, MAX_BODY_BYTES, parse).await
+}
+
+/// Understands a body on a thread of its own.
+async fn work<T: Send + 'static>(
+    service: &Shared,
+    taken: Taken,
+    limit: usize,
+    parse: fn(&[u8]) -> Result<T, Refusal>,
+) -> Result<(T, Option<Slot>), Refusal> {
     let turn = service.budget.turn().await;
     let work = move || {
-        // The work goes on when nobody waits for it any more; it keeps its turn and its memory until it is done.
+        // The work goes on when nobody waits for it any more; it keeps its turn and its slot until it is done.
         let _turn = turn;
-        taken.understand(parse)
+        taken.understand(limit, parse)
     };
-    match spawn_blocking(work).await {
-        Ok(understood) => understood,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(error) => Err(Refusal::Broken(error.to_string())),
-        },
-    }
+    task::outcome(spawn_blocking(work)).await?
 }
 
 /// Reads what is left of a body that nobody wants, within reason. A client that waits to be told to go on has not sent it.
@@ -86,32 +103,28 @@ pub(crate) async fn drain(headers: &HeaderMap, body: Body) {
 struct Taken {
     coding: Coding,
     packed: Bytes,
-    held: Held,
+    slot: Option<Slot>,
 }
 
 impl Taken {
     fn understand<T>(
-        mut self,
+        self,
+        limit: usize,
         parse: fn(&[u8]) -> Result<T, Refusal>,
-    ) -> Result<(T, Held), Refusal> {
-        let unpacked = self.coding.unpack(self.packed)?;
-        self.held.reach_now(unpacked.len())?;
-        Ok((parse(&unpacked)?, self.held))
+    ) -> Result<(T, Option<Slot>), Refusal> {
+        let unpacked = self.coding.unpack(self.packed, limit)?;
+        Ok((parse(&unpacked)?, self.slot))
     }
 }
 
 /// Takes a body in. The time that it has is that of the client: what the server makes it wait is not counted.
-async fn take_in(
-    headers: &HeaderMap,
-    body: &mut Body,
-    time_limit: Duration,
-    mut held: Held,
-) -> Result<Taken, Refusal> {
+async fn take_in(service: &Shared, headers: &HeaderMap, body: &mut Body) -> Result<Taken, Refusal> {
     let coding = Coding::of(headers)?;
     if announced(headers).is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(Refusal::TooLarge);
     }
-    let (mut gathered, mut left) = (BytesMut::new(), time_limit);
+    let (mut gathered, mut slot) = (BytesMut::new(), None);
+    let mut left = service.limits.body;
     loop {
         let began = Instant::now();
         let frame = timeout(left, body.frame()).await;
@@ -121,17 +134,20 @@ async fn take_in(
         left = left.saturating_sub(began.elapsed());
         let frame = frame.map_err(|_| Refusal::BrokenBody)?;
         let data = frame.into_data().unwrap_or_default();
-        if gathered.len() + data.len() > MAX_BODY_BYTES {
+        let length = gathered.len() + data.len();
+        if length > MAX_BODY_BYTES {
             return Err(Refusal::TooLarge);
         }
-        held.reach(gathered.len() + data.len()).await?;
+        if length > SMALL_BYTES && slot.is_none() {
+            slot = Some(service.budget.slot().await?);
+        }
         gathered.extend_from_slice(&data);
     }
     let packed = gathered.freeze();
     Ok(Taken {
         coding,
         packed,
-        held,
+        slot,
     })
 }
 

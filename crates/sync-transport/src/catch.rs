@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use crate::error::Refusal;
 use crate::service::Shared;
 
-/// Answers 503 when a request has had its time. What it had begun is dropped: a store's call happens as a whole or not
-/// at all, and a push can be sent again.
+/// Answers 503 when a request has had its time. What it had begun is dropped, but for a push that the store has already:
+/// that goes on, happens as a whole or not at all, and can be sent again.
 pub(crate) async fn time_limit(
     State(service): State<Shared>,
     request: Request,

@@ -35,6 +35,7 @@ mod serve;
 mod service;
 mod sign_in;
 mod socket;
+mod task;
 mod unpack;
 
 pub use cors::{OriginError, Origins};

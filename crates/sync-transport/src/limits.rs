@@ -14,7 +14,7 @@ const STALL: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long an HTTP/2 connection may be open with no stream on it that the server works for.
 const IDLE: Duration = Duration::from_secs(60);
-/// Bytes of bodies that are held at a time, by all requests together.
+/// Bytes of large bodies that are held at a time, by all requests together.
 const BODIES: usize = 256 << 20;
 /// Connections at a time.
 const CONNECTIONS: usize = 10_000;
@@ -33,12 +33,13 @@ pub struct Limits {
     pub stall: Duration,
     /// How long requests may go on once the server is to stop. After it their connections are closed.
     pub drain: Duration,
-    /// How long a connection may go without a request under way and without an answer being taken. After it the client is
+    /// How long a connection may go without a request under way and without 16 KiB of an answer taken. After it the client is
     /// told to go (GOAWAY), and cut off if it is still there five times as long later. Of HTTP/1.1 `head` is sooner.
     pub idle: Duration,
-    /// How many bytes of bodies there may be at a time, rounded up to KiB each: as sent while they arrive, unpacked until
-    /// their request is answered. Further ones wait unread, at most for `body`; after it the answer is 503. A body that
-    /// is larger than this is never taken.
+    /// How many bytes of large bodies there may be at a time, each counted as the largest there may be
+    /// ([`MAX_BODY_BYTES`](sync_protocol::MAX_BODY_BYTES)); there is always room for one. A body is large beyond 64 KiB, as
+    /// sent or unpacked, and counts until its request is answered. Further ones wait unread, at most for `body`; after it
+    /// the answer is 503. Small ones are not counted: `connections` bounds them.
     pub bodies: usize,
     /// How many connections there may be at a time. Further ones wait, unaccepted, until one of these is closed.
     pub connections: usize,

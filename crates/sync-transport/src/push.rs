@@ -10,13 +10,13 @@ use std::time::Instant;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use sync_protocol::{Changeset, EventIds};
-use sync_store::{Caller, Cursor, Push};
+use sync_store::{Caller, Cursor, Push, Pushed, StoreError};
 
 use crate::admit::{Admitted, admit};
 use crate::error::Refusal;
 use crate::metrics::Call;
 use crate::service::{Service, Shared};
-use crate::{body, random, reply};
+use crate::{body, random, reply, task};
 
 pub(crate) async fn push(
     State(service): State<Shared>,
@@ -31,18 +31,28 @@ pub(crate) async fn push(
         }
     };
     let parse = |bytes: &[u8]| Ok(Changeset::parse(bytes)?);
-    // What is held is given back with the answer: until then the changes are in memory.
-    let (changeset, _held) = body::read(&service, &parts.headers, packed, parse).await?;
+    let (changeset, slot) = body::read(&service, &parts.headers, packed, parse).await?;
     let push = assemble(&service, admitted, changeset)?;
     let sent = push.changes.len() + push.parked.len();
+    // The store has the changes in memory until it has answered, whether or not the client is still there to hear it: so
+    // long the slot is held. The task ends with the store's call, which has its own time limits.
+    let task = tokio::spawn(async move {
+        let pushed = store(&service, push, sent).await;
+        drop(slot);
+        pushed
+    });
+    let pushed = task::outcome(task).await??;
+    Ok(reply::ok(&pushed.answer))
+}
+
+async fn store(service: &Service, push: Push, sent: usize) -> Result<Pushed, StoreError> {
     let began = Instant::now();
     let pushed = service.store.push(push).await;
-    service
-        .metrics
-        .waited(Call::Push, began.elapsed(), pushed.as_ref().err());
+    let failed = pushed.as_ref().err();
+    service.metrics.waited(Call::Push, began.elapsed(), failed);
     let pushed = pushed?;
     service.metrics.pushed(sent, &pushed);
-    Ok(reply::ok(&pushed.answer))
+    Ok(pushed)
 }
 
 fn assemble(service: &Service, admitted: Admitted, changeset: Changeset) -> Result<Push, Refusal> {

@@ -100,8 +100,8 @@ impl Face {
         stopping: watch::Receiver<()>,
         _kept: (OwnedSemaphorePermit, Connected),
     ) {
-        let socket = TokioIo::new(Socket::new(stream, &self.limits));
         let activity = Activity::new();
+        let socket = TokioIo::new(Socket::new(stream, &self.limits, activity.clone()));
         let watched = service_fn(|request| activity.clone().during(self.routes.call(request)));
         let connection = self.builder.serve_connection(socket, watched);
         tokio::pin!(connection);

@@ -36,7 +36,7 @@ pub(crate) async fn sign_in(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (parts, packed) = request.into_parts();
-    let (asked, _held) = body::read(&service, &parts.headers, packed, parse).await?;
+    let (asked, _slot) = body::read(&service, &parts.headers, packed, parse).await?;
     let user = asked.user.unwrap_or_default();
     if user.is_empty() {
         return Err(Refusal::SignIn("user required".to_owned()));

@@ -12,17 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::Limits;
+use crate::activity::{Activity, LEAST_PROGRESS};
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4): as long as all bytes are of this, it may still become either.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How much a client must take of an answer in the time of a stall.
-const LEAST_PROGRESS: usize = 16 * 1024;
 
 /// A stream with limits.
 pub(crate) struct Socket<S> {
     stream: S,
     opening: Option<Opening>,
     stall: Stall,
+    activity: Activity,
 }
 
 /// The time until the first bytes are there.
@@ -40,7 +40,7 @@ impl Opening {
     }
 }
 
-/// The time that a pending write has.
+/// The time that a pending write has to move by [`LEAST_PROGRESS`].
 struct Stall {
     limit: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -88,7 +88,7 @@ impl Stall {
 }
 
 impl<S> Socket<S> {
-    pub(crate) fn new(stream: S, limits: &Limits) -> Self {
+    pub(crate) fn new(stream: S, limits: &Limits, activity: Activity) -> Self {
         let deadline = Box::pin(tokio::time::sleep_until(Instant::now() + limits.head));
         Self {
             stream,
@@ -98,7 +98,20 @@ impl<S> Socket<S> {
                 deadline: None,
                 moved: 0,
             },
+            activity,
         }
+    }
+
+    /// What comes of a write: what was written is activity, and what waits may have waited too long.
+    fn judge(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.activity.wrote(bytes);
+        }
+        self.stall.judge(written, context)
     }
 }
 
@@ -134,7 +147,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.stall.judge(written, context)
+        self.judge(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -153,7 +166,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.stall.judge(written, context)
+        self.judge(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -7,7 +7,6 @@ use async_compression::zstd::DParameter;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_ENCODING;
 use bytes::Bytes;
-use sync_protocol::MAX_BODY_BYTES;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Handle;
 
@@ -43,20 +42,24 @@ impl Coding {
         }
     }
 
-    /// What is in a packed body. It keeps the thread busy, which must be one that may wait.
+    /// What is in a packed body, if it is not longer than `limit`. It keeps the thread busy, which must be one that may wait.
     ///
     /// # Errors
     ///
     /// [`Refusal::TooLarge`] or [`Refusal::BrokenBody`].
-    pub(crate) fn unpack(self, packed: Bytes) -> Result<Bytes, Refusal> {
+    pub(crate) fn unpack(self, packed: Bytes, limit: usize) -> Result<Bytes, Refusal> {
         // Bytes that are all there make nobody wait: this only turns the crank of an interface that is made for sockets.
         let runtime = Handle::current();
         match self {
             Self::Plain => Ok(packed),
             Self::Gzip => {
-                runtime.block_on(pieces(&packed, GzipDecoder::new, |piece| piece.get_ref()))
+                let rest = |piece: &GzipDecoder<_>| *piece.get_ref();
+                runtime.block_on(pieces(&packed, limit, GzipDecoder::new, rest))
             }
-            Self::Zstd => runtime.block_on(pieces(&packed, zstd, |piece| piece.get_ref())),
+            Self::Zstd => {
+                let rest = |piece: &ZstdDecoder<_>| *piece.get_ref();
+                runtime.block_on(pieces(&packed, limit, zstd, rest))
+            }
         }
     }
 }
@@ -70,17 +73,18 @@ fn zstd(packed: &[u8]) -> ZstdDecoder<&[u8]> {
 /// than one byte is ever made.
 async fn pieces<'a, D: AsyncRead + Unpin>(
     packed: &'a [u8],
+    limit: usize,
     decoder: impl Fn(&'a [u8]) -> D,
     rest: impl Fn(&D) -> &'a [u8],
 ) -> Result<Bytes, Refusal> {
     let (mut packed, mut unpacked) = (packed, Vec::new());
     for _ in 0..MAX_PIECES {
-        let left = MAX_BODY_BYTES - unpacked.len();
-        let limit = u64::try_from(left).unwrap_or(u64::MAX) + 1;
-        let mut piece = decoder(packed).take(limit);
+        let left = limit - unpacked.len();
+        let one_more = u64::try_from(left).unwrap_or(u64::MAX) + 1;
+        let mut piece = decoder(packed).take(one_more);
         let read = piece.read_to_end(&mut unpacked).await;
         read.map_err(|_| Refusal::BrokenBody)?;
-        if unpacked.len() > MAX_BODY_BYTES {
+        if unpacked.len() > limit {
             return Err(Refusal::TooLarge);
         }
         packed = rest(piece.get_ref());

@@ -2,18 +2,22 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
+use sync_protocol::MAX_BODY_BYTES;
 use sync_transport::Limits;
+use tokio::sync::{Semaphore, watch};
 use tower::{ServiceExt, service_fn};
 use tower_http::compression::Compression;
 use tower_http::decompression::Decompression;
 
-use crate::support::{Server, insert, refused};
+use crate::support::{Fault, Faulty, Make, Server, insert, refused};
 
 /// These bytes, packed.
 async fn pack(coding: &str, bytes: impl Into<Body>) -> Vec<u8> {
@@ -213,17 +217,36 @@ async fn a_body_of_very_many_pieces_is_refused() {
 
 #[tokio::test]
 async fn what_is_unpacked_counts_against_the_budget() {
-    let server = Server::with_limits(Limits {
-        bodies: 100 * 1024,
-        ..Limits::default()
+    let (gate, (calls, mut seen)) = (Arc::new(Semaphore::new(0)), watch::channel(0));
+    let server = Server::made(Make {
+        store: Arc::new(Faulty::new(Fault::Held(Arc::clone(&gate), calls))),
+        limits: Limits {
+            bodies: MAX_BODY_BYTES,
+            body: Duration::from_secs(2),
+            ..Limits::default()
+        },
+        ..Make::default()
     })
     .await;
-    for (bytes, status) in [(90 * 1024, 200), (110 * 1024, 503)] {
+    let mut bodies = Vec::new();
+    for bytes in [120 * 1024, 70 * 1024, 60 * 1024] {
         let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes));
-        let body = pack("gzip", insert("big", "b", &data)).await;
+        let body = pack("gzip", insert("big", &bytes.to_string(), &data)).await;
         assert!(body.len() < 1024);
-        assert_eq!(push(&server, "gzip", body).await.status(), status);
+        bodies.push(body);
     }
+    let [first, second, small] = bodies.try_into().unwrap();
+    let held = push(&server, "gzip", first);
+    let others = async {
+        seen.wait_for(|calls| *calls == 1).await.unwrap();
+        let second = push(&server, "gzip", second).await;
+        assert_eq!(refused(second).await, (503, json!("server_busy")));
+        gate.add_permits(2);
+        push(&server, "gzip", small).await
+    };
+    let (held, small) = tokio::join!(held, others);
+    assert_eq!(held.status(), 200);
+    assert_eq!(small.status(), 200);
 }
 
 #[tokio::test]

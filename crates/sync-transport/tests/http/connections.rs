@@ -2,9 +2,10 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Request;
+use http_body_util::BodyExt;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
@@ -254,4 +255,51 @@ async fn an_http2_connection_with_a_request_under_way_is_kept() {
     assert_eq!(another.unwrap().status(), 200);
     gate.add_permits(1);
     assert_eq!(pull.await.unwrap().unwrap().status(), 200);
+}
+
+/// The beginning of a client's HTTP/2, with empty settings (RFC 9113, 3.4), and a PING.
+const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0whatever";
+
+#[tokio::test]
+async fn an_http2_client_that_only_pings_is_cut_off() {
+    let server = impatient(MemoryStore::new(Rules::default())).await;
+    let mut socket = server.socket().await;
+    socket.say(OPENING).await;
+    let pings = async {
+        let mut ticks = tokio::time::interval(SHORT / 10);
+        while tokio::io::AsyncWriteExt::write_all(&mut socket.0, PING)
+            .await
+            .is_ok()
+        {
+            ticks.tick().await;
+        }
+    };
+    in_time(pings).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_makes_progress_is_not_cut_off() {
+    let idle = 2 * SHORT;
+    let server = Server::with_limits(Limits {
+        idle,
+        ..Limits::default()
+    })
+    .await;
+    let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(4 << 20));
+    let pushed = server.push("a", insert("tasks", "t", &data)).await;
+    assert_eq!(pushed.status(), 200);
+    let (mut sender, _connection) = http2_of(&server, 65_535).await;
+    let path = "/sync/todo/pull?collection=tasks&since=0";
+    let answer = sender.send_request(get(&server, path)).await.unwrap();
+    let mut body = answer.into_body();
+    let (began, mut taken) = (Instant::now(), 0);
+    let mut ticks = tokio::time::interval(SHORT / 15);
+    while let Some(frame) = body.frame().await {
+        taken += frame.unwrap().into_data().map_or(0, |data| data.len());
+        ticks.tick().await;
+    }
+    assert!(taken > 4 << 20, "{taken}");
+    // It was at it for longer than a client is let alone that does nothing: idle, and five times that.
+    assert!(began.elapsed() > 7 * idle);
 }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use sync_protocol::MAX_BODY_BYTES;
 use sync_transport::Limits;
 use tokio::sync::{Semaphore, watch};
 
-use crate::support::{Fault, Faulty, Make, Server, insert, keep_log, line, refused, whole_log};
+use crate::support::{
+    Fault, Faulty, Make, PATIENCE, Server, in_time, insert, keep_log, line, refused, whole_log,
+};
 
 const PULL: &str = "/sync/todo/pull?collection=tasks&since=0";
 
@@ -69,13 +72,16 @@ fn sized(id: &str, bytes: usize) -> String {
     insert("tasks", id, &data)
 }
 
+/// Room for one large body.
+const ONE_SLOT: usize = MAX_BODY_BYTES;
+
 #[tokio::test]
 async fn bodies_beyond_the_budget_are_503_until_others_are_answered() {
     let (store, gate, mut seen) = held();
     let server = Server::made(Make {
         store: Arc::new(store),
         limits: Limits {
-            bodies: 150 * 1024,
+            bodies: ONE_SLOT,
             body: Duration::from_secs(2),
             ..Limits::default()
         },
@@ -85,13 +91,106 @@ async fn bodies_beyond_the_budget_are_503_until_others_are_answered() {
     let first = server.as_user("POST", "/sync/todo", "a");
     let first = tokio::spawn(first.body(sized("first", 120 * 1024)).send());
     seen.wait_for(|calls| *calls == 1).await.unwrap();
-    let second = server.push("b", sized("second", 60 * 1024)).await;
+    let second = server.push("b", sized("second", 70 * 1024)).await;
     assert_eq!(second.headers()["retry-after"], "5");
     assert_eq!(refused(second).await, (503, json!("server_busy")));
     gate.add_permits(2);
     assert_eq!(first.await.unwrap().unwrap().status(), 200);
-    let third = server.push("b", sized("third", 60 * 1024)).await;
+    let third = server.push("b", sized("third", 70 * 1024)).await;
     assert_eq!(third.status(), 200);
+}
+
+/// Eight arrive part by part in turn, with room for two: none has a part of the room and waits for another's.
+#[tokio::test]
+async fn large_bodies_that_arrive_together_are_all_taken() {
+    let server = Server::with_limits(Limits {
+        bodies: 2 * ONE_SLOT,
+        ..Limits::default()
+    })
+    .await;
+    let bodies: Vec<_> = (0..8).map(|_| sized("t", MAX_BODY_BYTES - 200)).collect();
+    let mut sockets = Vec::new();
+    for body in &bodies {
+        let mut socket = server.socket().await;
+        socket.say(head(&server, body.len())).await;
+        sockets.push(socket);
+    }
+    let clients = sockets.iter_mut().zip(&bodies).map(|(socket, body)| async {
+        for part in body.as_bytes().chunks(256 * 1024) {
+            socket.say(part).await;
+            tokio::task::yield_now().await;
+        }
+        socket.until("\r\n").await
+    });
+    for answer in in_time(futures_util::future::join_all(clients)).await {
+        assert_eq!(answer, "HTTP/1.1 200 OK\r\n");
+    }
+}
+
+/// The head of a push of so many bytes.
+fn head(server: &Server, bytes: usize) -> String {
+    let token = server.token("alice");
+    format!(
+        "POST /sync/todo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nX-Client-Id: a\r\nContent-Length: {bytes}\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn small_pushes_do_not_wait_behind_large_ones() {
+    let (store, gate, mut seen) = held();
+    let server = Server::made(Make {
+        store: Arc::new(store),
+        limits: Limits {
+            bodies: ONE_SLOT,
+            // What waits for a slot waits for longer than the test.
+            body: 2 * PATIENCE,
+            ..Limits::default()
+        },
+        ..Make::default()
+    })
+    .await;
+    let first = server.as_user("POST", "/sync/todo", "a");
+    let first = tokio::spawn(first.body(sized("first", MAX_BODY_BYTES - 200)).send());
+    seen.wait_for(|calls| *calls == 1).await.unwrap();
+    let second = server.as_user("POST", "/sync/todo", "b");
+    let second = tokio::spawn(second.body(sized("second", 120 * 1024)).send());
+    let small = server.as_user("POST", "/sync/todo", "c");
+    let small = tokio::spawn(small.body(sized("small", 60 * 1024)).send());
+    in_time(seen.wait_for(|calls| *calls == 2)).await.unwrap();
+    gate.add_permits(3);
+    for push in [first, second, small] {
+        assert_eq!(push.await.unwrap().unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_push_whose_client_goes_keeps_its_slot_until_the_store_has_answered() {
+    keep_log();
+    let (store, gate, mut seen) = held();
+    let server = Server::made(Make {
+        store: Arc::new(store),
+        limits: Limits {
+            bodies: ONE_SLOT,
+            body: Duration::from_secs(2),
+            ..Limits::default()
+        },
+        ..Make::default()
+    })
+    .await;
+    let first = server
+        .as_user("POST", "/sync/todo", "a")
+        .header("X-Request-Id", "left");
+    let first = tokio::spawn(first.body(sized("first", 120 * 1024)).send());
+    seen.wait_for(|calls| *calls == 1).await.unwrap();
+    first.abort();
+    assert_eq!(line("left").await["fields"]["status"], 499);
+    let second = server.push("b", sized("second", 70 * 1024)).await;
+    assert_eq!(refused(second).await, (503, json!("server_busy")));
+    gate.add_permits(3);
+    let third = server.push("b", sized("third", 70 * 1024)).await;
+    assert_eq!(third.status(), 200);
+    let pulled = server.pull("c", "tasks").await;
+    assert_eq!(pulled["serverChanges"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -99,8 +198,11 @@ async fn a_panic_is_the_500_of_one_request() {
     keep_log();
     let server = Server::with_store(Faulty::new(Fault::Panics)).await;
     for _ in 0..3 {
-        let response = server.as_user("GET", PULL, "a").send().await.unwrap();
-        assert_eq!(refused(response).await, (500, json!("internal_error")));
+        let pull = server.as_user("GET", PULL, "a").send().await.unwrap();
+        let push = server.push("a", insert("tasks", "t", "{}")).await;
+        for response in [pull, push] {
+            assert_eq!(refused(response).await, (500, json!("internal_error")));
+        }
     }
     assert_eq!(server.get("/health").await.status(), 200);
     assert!(!whole_log().contains("lost its mind"));
@@ -158,7 +260,6 @@ mod draining {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::support::in_time;
 
     /// Until nobody is taken in any more.
     async fn closed(server: &Server) {
