@@ -1,0 +1,96 @@
+//! What a relay has still to send: merged while it is busy or away, and bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sync_protocol::{AppId, UserId};
+use tokio::sync::Notify;
+
+use crate::{Audience, News, Notice, Writer};
+
+/// How many notices wait at the most, and how many changes of access. Those beyond are lost, and found by looks.
+const MAX_WAITING: usize = 10_000;
+/// How many tables one waiting notice has at the most.
+const MAX_TABLES: usize = 1_000;
+
+/// Where pushes put their news, and one task of a relay takes it from. Putting never waits.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    changes: BTreeMap<(Audience, AppId, Option<Writer>), Notice>,
+    access: BTreeSet<UserId>,
+    lost: u64,
+}
+
+impl Outbox {
+    /// Puts news in, merged with what waits already.
+    pub fn put(&self, news: News) {
+        self.waiting().add(news);
+        self.filled.notify_one();
+    }
+
+    /// Waits until there is news, and takes all of it. Dropped while it waits, it has taken nothing.
+    pub async fn take(&self) -> Vec<News> {
+        loop {
+            let news = self.waiting().take();
+            if !news.is_empty() {
+                return news;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// How many pieces of news there was no room for.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.waiting().lost
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, news: News) {
+        match news {
+            News::Access(user) if self.access.len() < MAX_WAITING => {
+                self.access.insert(user);
+            }
+            News::Access(_) => self.lost += 1,
+            News::Changes(notice) => self.add_changes(notice),
+        }
+    }
+
+    fn add_changes(&mut self, notice: Notice) {
+        let Notice {
+            audience,
+            app,
+            writer,
+            ..
+        } = &notice;
+        let key = (audience.clone(), app.clone(), writer.clone());
+        let has_room = self.changes.len() < MAX_WAITING;
+        match self.changes.get_mut(&key) {
+            Some(known) if known.tables.len() + notice.tables.len() <= MAX_TABLES => {
+                known.merge(&notice);
+            }
+            None if has_room && notice.tables.len() <= MAX_TABLES => {
+                self.changes.insert(key, notice);
+            }
+            _ => self.lost += 1,
+        }
+    }
+
+    fn take(&mut self) -> Vec<News> {
+        let access = take(&mut self.access).into_iter().map(News::Access);
+        let changes = take(&mut self.changes).into_values().map(News::Changes);
+        access.chain(changes).collect()
+    }
+}
