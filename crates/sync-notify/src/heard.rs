@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use sync_protocol::{AppId, TableName};
+use sync_protocol::{AppId, Audience, TableName};
 
-use crate::{Audience, Notice, Writer};
+use crate::{Notice, Writer};
 
 /// How many places are remembered; beyond that all are forgotten, and some are told twice.
 const MAX_PLACES: usize = 100_000;

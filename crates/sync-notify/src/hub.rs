@@ -9,12 +9,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sync_protocol::UserId;
+use sync_protocol::{Audience, UserId};
 use tokio::sync::Notify;
 
 use crate::heard::Heard;
 use crate::mailbox::{Delivery, Mailbox};
-use crate::{Audience, Interest, Listener, News, Notice};
+use crate::{Interest, Listener, News, Notice};
 
 /// How many locks the listeners are spread over.
 const SHARDS: usize = 64;

@@ -24,8 +24,8 @@ mod wire;
 
 pub use hub::{Crowded, Figures, Hub};
 pub use listener::Listener;
-pub use mailbox::{Interest, MAX_TABLES, Tables, Waiting};
-pub use notice::{Audience, News, Notice, Writer};
+pub use mailbox::{Interest, MAX_TABLES, Waiting};
+pub use notice::{News, Notice, Writer};
 pub use outbox::Outbox;
 pub use relay::{Relay, RelayFigures};
 pub use wire::{MAX_NOTICE_BYTES, decode, encode};

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use sync_protocol::{ClientId, SpaceId, UserId};
+use sync_protocol::{Audience, ClientId, SpaceId, UserId};
 
 use crate::mailbox::Mailbox;
-use crate::{Audience, Hub, Waiting};
+use crate::{Hub, Waiting};
 
 /// A connection that is told of what its user may see. It listens until it is dropped.
 pub struct Listener {

@@ -4,22 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sync_protocol::{AppId, ClientId, TableName, UserId};
+use sync_protocol::{AppId, ClientId, TableName, Tables, UserId};
 use tokio::sync::Notify;
 
 use crate::{Notice, Writer};
 
 /// The most names of tables that wait for one connection.
 pub const MAX_TABLES: usize = 1024;
-
-/// The tables that a connection is interested in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tables {
-    /// All of them.
-    All,
-    /// These.
-    Only(BTreeSet<TableName>),
-}
 
 /// What a connection wants to be told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,15 +51,6 @@ impl Interest {
         !writer.client.is_empty()
             && self.client.as_ref() == Some(&writer.client)
             && self.user == writer.user
-    }
-}
-
-impl Tables {
-    fn has(&self, table: &TableName) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(tables) => tables.contains(table),
-        }
     }
 }
 

@@ -2,16 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sync_protocol::{AppId, ClientId, SpaceId, TableName, UserId};
-
-/// Who may see a change: one user, or the members of one space.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Audience {
-    /// A user.
-    User(UserId),
-    /// The members of a space.
-    Space(SpaceId),
-}
+use sync_protocol::{AppId, Audience, ClientId, TableName, UserId};
 
 /// The client that wrote a change. Its own connections are not told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sync_protocol::{AppId, UserId};
+use sync_protocol::{AppId, Audience, UserId};
 use tokio::sync::Notify;
 
-use crate::{Audience, News, Notice, Writer};
+use crate::{News, Notice, Writer};
 
 /// How many notices wait at the most, and how many changes of access. Those beyond are lost, and found by looks.
 const MAX_WAITING: usize = 10_000;

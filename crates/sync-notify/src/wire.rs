@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use sync_protocol::{AppId, ClientId, IdentError, SpaceId, TableName, UserId};
+use sync_protocol::{AppId, Audience, ClientId, IdentError, SpaceId, TableName, UserId};
 
-use crate::{Audience, News, Notice, Writer};
+use crate::{News, Notice, Writer};
 
 /// What one piece of news with one table takes at the most: five identifiers of 256 bytes, of which each character may be
 /// escaped, and what stands between them.

@@ -5,6 +5,7 @@
 //! that arrived.
 
 mod answer;
+mod audience;
 mod change;
 mod changeset;
 mod event_id;
@@ -12,12 +13,14 @@ mod ident;
 mod inspect;
 mod members;
 mod read;
+mod tables;
 mod time;
 mod value;
 
 pub use answer::{
     Answer, Conflict, ErrorBody, FieldOut, SERVICE_NAME, ServerChange, Warning, WarningCode,
 };
+pub use audience::Audience;
 pub use change::{Change, FieldWrite, Op, SUPPORTED_SCHEMA_VERSION};
 pub use changeset::{Changeset, ChangesetError, MAX_BODY_BYTES, MAX_CHANGES, Parked};
 pub use event_id::{EventId, EventIds};
@@ -26,5 +29,6 @@ pub use ident::{
 };
 pub use inspect::{MAX_FIELDS, MAX_LEVELS};
 pub use members::Members;
+pub use tables::Tables;
 pub use time::{FieldTime, Millis, Timestamp};
 pub use value::Value;

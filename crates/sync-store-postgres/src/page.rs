@@ -1,6 +1,8 @@
 //! Reading a page of the log: window to statement, rows to entries.
 
-use sync_protocol::{AppId, ClientId, EventId, Op, RecordId, SpaceId, TableName, UserId, Value};
+use sync_protocol::{
+    AppId, ClientId, EventId, Op, RecordId, SpaceId, TableName, Tables, UserId, Value,
+};
 use sync_store::{Entry, Page, Position, Scope, StoreError, Window, read_fields};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
@@ -11,9 +13,9 @@ use crate::uuid::Uuid;
 
 /// The statement that reads a window.
 pub(crate) fn statement(window: &Window) -> &'static str {
-    match window.table {
-        Some(_) => queries::PAGE_OF_TABLE,
-        None => queries::PAGE,
+    match window.tables {
+        Tables::All => queries::PAGE,
+        Tables::Only(_) => queries::PAGE_OF_TABLES,
     }
 }
 
@@ -32,7 +34,10 @@ pub(crate) async fn read(
     let bytes = number(window.bytes);
     let user = window.skip.as_ref().map(|(user, _)| user.as_str());
     let client = window.skip.as_ref().map(|(_, client)| client.as_str());
-    let table = window.table.as_ref().map(TableName::as_str);
+    let tables: Option<Vec<&str>> = match &window.tables {
+        Tables::All => None,
+        Tables::Only(tables) => Some(tables.iter().map(TableName::as_str).collect()),
+    };
     let parameters: [&(dyn ToSql + Sync); 9] = [
         &scopes,
         &app,
@@ -42,9 +47,9 @@ pub(crate) async fn read(
         &bytes,
         &user,
         &client,
-        &table,
+        &tables,
     ];
-    let taken = if table.is_some() { 9 } else { 8 };
+    let taken = if tables.is_some() { 9 } else { 8 };
     connection.query(statement, &parameters[..taken]).await
 }
 

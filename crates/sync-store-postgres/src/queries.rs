@@ -195,8 +195,8 @@ where page.place <= 2
     or page.running - page.size <= $6::bigint
 order by page.position";
 
-/// A page of one table: as [`PAGE`], with $9 the table.
-pub(crate) const PAGE_OF_TABLE: &str = "\
+/// A page of some tables: as [`PAGE`], with $9 the tables.
+pub(crate) const PAGE_OF_TABLES: &str = "\
 -- page
 select
     page.position,
@@ -226,13 +226,14 @@ from (
     from (
         select live.*
         from unnest($1::text[]) as reach (scope)
+        cross join unnest($9::text[]) as wanted (table_name)
         cross join lateral (
             select change.*
             from sync_changes as change
             where (change.scope, change.app_id, change.table_name, change.position)
-                    > (reach.scope, $2::text, $9::text, $3::bigint)
+                    > (reach.scope, $2::text, wanted.table_name, $3::bigint)
                 and (change.scope, change.app_id, change.table_name, change.position)
-                    <= (reach.scope, $2::text, $9::text, $4::bigint)
+                    <= (reach.scope, $2::text, wanted.table_name, $4::bigint)
                 and change.dead_since is null
                 and (change.user_id <> $7 or change.client_id <> $8 or change.to_everyone or $7 is null)
             order by change.scope, change.app_id, change.table_name, change.position

@@ -1,15 +1,17 @@
 //! What a push does, decided: what to write, what to read for its answer, and the answer.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use sync_merge::{Context, NewRow, Plan, Record, RowOrigin};
 use sync_protocol::{
     Answer, Change, Conflict, EventId, FieldOut, Members, Op, Parked, SUPPORTED_SCHEMA_VERSION,
-    ServerChange, Value, Warning, WarningCode,
+    ServerChange, Tables, Value, Warning, WarningCode,
 };
 
 use crate::request::{own_rows, synced_until};
 use crate::{
     Delta, Entry, Loaded, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach, RecordKey,
-    RecordState, Rules, Window, server_changes,
+    RecordState, Rules, Touched, Window, server_changes,
 };
 
 /// A value over this is left out of a conflict.
@@ -156,7 +158,7 @@ impl Decision {
     pub fn window(&self, horizon: Position) -> Window {
         Window {
             app: self.push.app.clone(),
-            table: None,
+            tables: Tables::All,
             scopes: self.reach.readable().cloned().collect(),
             after: self.push.since.position(),
             until: horizon,
@@ -192,7 +194,31 @@ impl Decision {
             warnings: self.warnings(),
             removed_spaces: Vec::new(),
         };
-        Pushed { answer, appended }
+        Pushed {
+            answer,
+            appended,
+            touched: self.touched(base),
+        }
+    }
+
+    fn touched(&self, base: Position) -> Vec<Touched> {
+        let base = at(base, self.gap());
+        let mut touched: BTreeMap<_, (BTreeSet<_>, Position)> = BTreeMap::new();
+        for (place, row) in self.plan.rows.iter().enumerate() {
+            let key = &self.keys[row.record];
+            let (tables, position) = touched.entry((&key.scope, row.to_everyone)).or_default();
+            tables.insert(key.table.clone());
+            *position = at(base, place);
+        }
+        let touched = touched.into_iter();
+        touched
+            .map(|((scope, to_everyone), (tables, position))| Touched {
+                scope: scope.clone(),
+                tables,
+                position,
+                to_everyone,
+            })
+            .collect()
     }
 
     fn corrections(&self) -> Vec<ServerChange> {

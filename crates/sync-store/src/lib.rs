@@ -27,7 +27,7 @@ pub use intake::{Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, RecordKey, ScopesMis
 pub use memory::MemoryStore;
 pub use outgoing::server_changes;
 pub use request::{
-    Delta, MAX_PAGE, PAGE_BYTES, Page, Pull, Push, Pushed, Rules, Window, pull_answer,
+    Delta, MAX_PAGE, PAGE_BYTES, Page, Pull, Push, Pushed, Rules, Touched, Window, pull_answer,
 };
 pub use scope::{Caller, Grant, Reach, Role, Scope, personal};
 pub use state::{RecordState, strip_deleted};

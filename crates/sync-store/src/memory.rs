@@ -261,10 +261,7 @@ impl Inner {
                 .as_ref()
                 .is_some_and(|(user, client)| (user, client) == (&entry.user, &entry.client));
             entry.app == window.app
-                && window
-                    .table
-                    .as_ref()
-                    .is_none_or(|table| *table == entry.table)
+                && window.tables.has(&entry.table)
                 && window.scopes.contains(&entry.scope)
                 && (!own || entry.to_everyone)
         };

@@ -1,6 +1,10 @@
 //! What a store is asked, and how much it may answer.
 
-use sync_protocol::{Answer, AppId, Change, ClientId, EventIds, Millis, Parked, TableName, UserId};
+use std::collections::BTreeSet;
+
+use sync_protocol::{
+    Answer, AppId, Change, ClientId, EventIds, Millis, Parked, TableName, Tables, UserId,
+};
 
 use crate::{Caller, Cursor, Entry, Position, Scope, server_changes};
 
@@ -54,12 +58,14 @@ pub struct Pull {
     pub caller: Caller,
     /// The app.
     pub app: AppId,
-    /// The table; all of them without one.
-    pub table: Option<TableName>,
+    /// The tables.
+    pub tables: Tables,
     /// How far the client has read.
     pub since: Cursor,
     /// The most changes to answer, 1 to [`MAX_PAGE`].
     pub limit: usize,
+    /// About the most bytes to answer, up to [`PAGE_BYTES`]; a page holds at least one change.
+    pub bytes: usize,
     /// The time of the request.
     pub now: Millis,
 }
@@ -71,6 +77,21 @@ pub struct Pushed {
     pub answer: Answer,
     /// How many rows the push has appended; none if it was a replay.
     pub appended: usize,
+    /// Where it has appended them: what others are to be told of.
+    pub touched: Vec<Touched>,
+}
+
+/// The tables of one scope to which a push has appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// The scope.
+    pub scope: Scope,
+    /// The tables; never none.
+    pub tables: BTreeSet<TableName>,
+    /// The greatest position of the rows.
+    pub position: Position,
+    /// Whether the rows go out to the client that wrote them, too.
+    pub to_everyone: bool,
 }
 
 /// Which rows a page is made of: those of an app in some scopes with `after < position <= until`, in order of position,
@@ -79,8 +100,8 @@ pub struct Pushed {
 pub struct Window {
     /// The app.
     pub app: AppId,
-    /// The table; all of them without one.
-    pub table: Option<TableName>,
+    /// The tables.
+    pub tables: Tables,
     /// The scopes, locked for reading or writing.
     pub scopes: Vec<Scope>,
     /// The position behind which the page begins.
@@ -138,13 +159,13 @@ impl Pull {
     pub fn window(&self, scopes: Vec<Scope>, horizon: Position) -> Window {
         Window {
             app: self.app.clone(),
-            table: self.table.clone(),
+            tables: self.tables.clone(),
             scopes,
             after: self.since.position(),
             until: horizon,
             skip: own_rows(&self.caller, self.since),
             limit: self.limit.clamp(1, MAX_PAGE),
-            bytes: PAGE_BYTES,
+            bytes: self.bytes.min(PAGE_BYTES),
         }
     }
 }

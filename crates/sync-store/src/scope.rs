@@ -2,28 +2,22 @@
 
 use std::fmt;
 
-use sync_protocol::{ClientId, SpaceId, UserId};
+use sync_protocol::{Audience, ClientId, SpaceId, UserId};
 
 /// Who may see a change: one user, or the members of one space. Each stored change is in exactly one scope.
 ///
 /// A value is made only by [`Reach`], from a verified caller and the grants that the store holds, or by a store that
 /// reads back what it has written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Scope(Owner);
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Owner {
-    User(UserId),
-    Space(SpaceId),
-}
+pub struct Scope(Audience);
 
 impl Scope {
     /// The text by which stores key the scope: `u:` and a user, or `s:` and a space.
     #[must_use]
     pub fn key(&self) -> String {
         match &self.0 {
-            Owner::User(user) => format!("u:{user}"),
-            Owner::Space(space) => format!("s:{space}"),
+            Audience::User(user) => format!("u:{user}"),
+            Audience::Space(space) => format!("s:{space}"),
         }
     }
 
@@ -31,19 +25,25 @@ impl Scope {
     #[must_use]
     pub fn from_key(key: &str) -> Option<Self> {
         let owner = match key.split_at_checked(2)? {
-            ("u:", user) => Owner::User(UserId::new(user).ok()?),
-            ("s:", space) => Owner::Space(SpaceId::new(space).ok()?),
+            ("u:", user) => Audience::User(UserId::new(user).ok()?),
+            ("s:", space) => Audience::Space(SpaceId::new(space).ok()?),
             _ => return None,
         };
         Some(Self(owner))
+    }
+
+    /// Who may see what is in it.
+    #[must_use]
+    pub fn audience(&self) -> &Audience {
+        &self.0
     }
 
     /// The space, unless the scope is personal.
     #[must_use]
     pub fn space(&self) -> Option<&SpaceId> {
         match &self.0 {
-            Owner::User(_) => None,
-            Owner::Space(space) => Some(space),
+            Audience::User(_) => None,
+            Audience::Space(space) => Some(space),
         }
     }
 
@@ -119,7 +119,7 @@ impl Reach {
     pub fn new(user: &UserId, grants: &[Grant]) -> Self {
         let mut spaces: Vec<_> = grants
             .iter()
-            .map(|grant| (Scope(Owner::Space(grant.space.clone())), grant.role))
+            .map(|grant| (Scope(Audience::Space(grant.space.clone())), grant.role))
             .collect();
         spaces.sort_unstable();
         Self {
@@ -159,7 +159,7 @@ impl Reach {
 /// The personal scope of a verified user: what every request locks first.
 #[must_use]
 pub fn personal(user: &UserId) -> Scope {
-    Scope(Owner::User(user.clone()))
+    Scope(Audience::User(user.clone()))
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::time::Instant;
 use axum::extract::{Query, Request, State};
 use axum::http::Uri;
 use axum::response::Response;
-use sync_protocol::{ClientId, TableName};
-use sync_store::{Caller, Cursor, MAX_PAGE, Pull};
+use sync_protocol::{ClientId, TableName, Tables};
+use sync_store::{Caller, Cursor, MAX_PAGE, PAGE_BYTES, Pull};
 
 use crate::admit::admit;
 use crate::error::Refusal;
@@ -32,9 +32,10 @@ pub(crate) async fn pull(
             client: admitted.client.unwrap_or_else(nameless),
         },
         app: admitted.app,
-        table: Some(asked.table),
+        tables: Tables::one(asked.table),
         since: asked.since,
         limit: asked.limit,
+        bytes: PAGE_BYTES,
         now: service.now(),
     };
     let began = Instant::now();

@@ -1,12 +1,15 @@
-//! Compares an answer with the recorded one; names every place where they differ.
+//! Compares answers, events and messages with the recorded ones; names every place where they differ.
 
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use super::Fault;
+use super::event_stream::Event;
 use super::forms::{Form, OPEN};
 use super::http::Answer;
+use super::page::ExpectedEvent;
 use super::raw::{self, shortened};
+use super::socket::Farewell;
 use super::story::Expected;
 use super::world::World;
 
@@ -17,15 +20,83 @@ pub(crate) fn differences(
     answer: &Answer,
     world: &mut World,
 ) -> Vec<Fault> {
+    faults(world, |comparison| match expected {
+        Some(expected) => comparison.answer(expected, answer),
+        None => comparison.status(&Value::from(OPEN), answer.status),
+    })
+}
+
+/// Where the event is not as expected. Only one that ends a page has an `id`: the cursor in its data.
+pub(crate) fn event(
+    expected: &ExpectedEvent,
+    id: Option<&str>,
+    event: &Event,
+    world: &mut World,
+) -> Vec<Fault> {
+    faults(world, |comparison| {
+        comparison.text("the name of the event", &expected.event, &event.name);
+        match raw::parse(event.data.as_bytes()) {
+            Ok(data) => {
+                comparison.value("", &expected.data, data);
+                comparison.id(id, event.id.as_deref(), data);
+            }
+            Err(fault) => comparison.faults.push(fault),
+        }
+    })
+}
+
+/// Where the message of a socket is not as expected.
+pub(crate) fn message(expected: &Value, message: &str, world: &mut World) -> Vec<Fault> {
+    faults(world, |comparison| match raw::parse(message.as_bytes()) {
+        Ok(actual) => comparison.value("", &in_the_order_of(expected, actual), actual),
+        Err(fault) => comparison.faults.push(fault),
+    })
+}
+
+/// Where the end of a socket is not as expected; a reason that the story does not tell may be any.
+pub(crate) fn farewell(
+    code: u16,
+    reason: Option<&str>,
+    actual: &Farewell,
+    world: &mut World,
+) -> Vec<Fault> {
+    faults(world, |comparison| {
+        if actual.code != Some(code) {
+            let got = actual
+                .code
+                .map_or("none".to_owned(), |code| code.to_string());
+            let fault = format!("the code: expected {code}, got {got}");
+            comparison.faults.push(fault);
+        }
+        if let Some(reason) = reason {
+            comparison.text("the reason", reason, &actual.reason);
+        }
+    })
+}
+
+fn faults(world: &mut World, compare: impl FnOnce(&mut Comparison)) -> Vec<Fault> {
     let mut comparison = Comparison {
         world,
         faults: Vec::new(),
     };
-    match expected {
-        Some(expected) => comparison.answer(expected, answer),
-        None => comparison.status(&Value::from(OPEN), answer.status),
-    }
+    compare(&mut comparison);
     comparison.faults
+}
+
+/// The same notice with its tables, which are a set, as they stand in this one; all else stays.
+fn in_the_order_of(expected: &Value, actual: &RawValue) -> Value {
+    let mut expected = expected.clone();
+    if expected["type"] != "sync-available" {
+        return expected;
+    }
+    let tables = raw::at(actual, "/tables").map(|tables| serde_json::from_str(tables.get()));
+    if let (Some(Value::Array(expected)), Ok(Ok(Value::Array(actual)))) =
+        (expected.get_mut("tables"), tables)
+    {
+        let place = |table: &Value| actual.iter().position(|other| other == table);
+        expected.sort_by_key(|table| place(table).unwrap_or(actual.len()));
+    }
+    expected
 }
 
 struct Comparison<'a> {
@@ -83,7 +154,9 @@ impl Comparison<'_> {
             (Some(expected), Some(actual)) if name == "content-type" => {
                 self.text(&at, media_type(expected), media_type(&actual));
             }
-            (Some(expected), Some(actual)) if is_list(name) => self.list(&at, expected, &actual),
+            (Some(expected), Some(actual)) if is_list(name) && !expected.starts_with("{{") => {
+                self.list(&at, expected, &actual);
+            }
             (Some(expected), Some(actual)) => self.text(&at, expected, &actual),
         }
     }
@@ -118,6 +191,28 @@ impl Comparison<'_> {
                     ));
                 }
                 Err(fault) => self.faults.push(fault),
+            }
+        }
+    }
+
+    fn id(&mut self, expected: Option<&str>, actual: Option<&str>, data: &RawValue) {
+        match (expected, actual) {
+            (None, None) => {}
+            (None, Some(actual)) => self
+                .faults
+                .push(format!("the id: expected none, got {actual:?}")),
+            (Some(expected), None) => self
+                .faults
+                .push(format!("the id: expected {expected:?}, got none")),
+            (Some(expected), Some(actual)) => {
+                self.text("the id", expected, actual);
+                match raw::at(data, "/syncedUntil").map(RawValue::get) {
+                    Ok(cursor) if cursor == Value::from(actual).to_string() => {}
+                    Ok(cursor) => self
+                        .faults
+                        .push(format!("the id: {actual:?} is not the cursor {cursor}")),
+                    Err(fault) => self.faults.push(format!("the id: {fault}")),
+                }
             }
         }
     }
@@ -481,6 +576,107 @@ mod tests {
                 r#"the line "three" is missing"#,
             ]
         );
+    }
+
+    #[test]
+    fn a_list_in_a_header_may_be_told_by_a_part_of_it() {
+        let allow = |allow: &str| {
+            against(
+                json!({"status": 200, "headers": {"allow": allow}}),
+                &answer(""),
+                &mut World::empty(),
+            )
+        };
+        assert_eq!(allow("{{contains:GET}}"), Vec::<Fault>::new());
+        assert_eq!(allow("{{contains:POST}}").len(), 1);
+    }
+
+    #[test]
+    fn the_tables_of_a_notice_are_a_set() {
+        let expected = json!({"type": "sync-available", "tables": ["notes", "tags"]});
+        let told = |tables: &str| {
+            let message = format!(r#"{{"type":"sync-available","tables":{tables}}}"#);
+            super::message(&expected, &message, &mut World::empty())
+        };
+        assert_eq!(told(r#"["notes","tags"]"#), Vec::<Fault>::new());
+        assert_eq!(told(r#"["tags","notes"]"#), Vec::<Fault>::new());
+        assert_eq!(
+            told(r#"["tags"]"#),
+            ["/tables: expected 2 items, got 1"]
+        );
+        assert_eq!(
+            told(r#"["tags","notes","tags"]"#),
+            ["/tables: expected 2 items, got 3"]
+        );
+        assert_eq!(
+            told(r#"["tags","x"]"#),
+            [r#"/tables/1: expected "notes", got "x""#]
+        );
+        assert_eq!(told("5"), ["/tables: 5 is no array"]);
+    }
+
+    #[test]
+    fn a_message_is_one_text_of_json() {
+        let told = |message: &str| {
+            super::message(&json!({"type": "pong"}), message, &mut World::empty()).len()
+        };
+        assert_eq!(told(r#"{ "type": "pong" }"#), 0);
+        assert_eq!(told(r#"{"type":"pong","appId":"todo"}"#), 1);
+        assert_eq!(told(r#"{"type":"pong"}{"type":"pong"}"#), 1);
+        assert_eq!(told("pong"), 1);
+    }
+
+    #[test]
+    fn the_id_of_an_event_is_the_cursor_in_its_data() {
+        const CURSOR: &str = "2025-02-01T10:00:00.123456789Z";
+        let expected: ExpectedEvent = serde_json::from_value(
+            json!({"event": "changes", "data": {"syncedUntil": "{{cursor:1}}"}}),
+        )
+        .unwrap();
+        let compared = |id: Option<&str>, name: &str, actual: Option<&str>| {
+            let event = Event {
+                name: name.to_owned(),
+                data: json!({"syncedUntil": CURSOR}).to_string(),
+                id: actual.map(str::to_owned),
+            };
+            super::event(&expected, id, &event, &mut World::empty())
+        };
+        let id = Some("{{cursor:1}}");
+        assert_eq!(compared(id, "changes", Some(CURSOR)), Vec::<Fault>::new());
+        assert_eq!(compared(None, "changes", None), Vec::<Fault>::new());
+        assert_eq!(
+            compared(id, "changes", None),
+            [r#"the id: expected "{{cursor:1}}", got none"#]
+        );
+        assert_eq!(compared(None, "changes", Some(CURSOR)).len(), 1);
+        assert_eq!(
+            compared(id, "changes", Some("2025-02-01T10:00:00.123456788Z")).len(),
+            2
+        );
+        assert_eq!(
+            compared(None, "change", None),
+            [r#"the name of the event: expected "changes", got "change""#]
+        );
+    }
+
+    #[test]
+    fn a_socket_ends_with_a_code_and_a_reason() {
+        let ended = |code, reason: &str| {
+            let actual = Farewell {
+                code,
+                reason: reason.to_owned(),
+            };
+            let world = &mut World::empty();
+            [
+                super::farewell(1008, None, &actual, world).len(),
+                super::farewell(1008, Some("late"), &actual, world).len(),
+                super::farewell(1008, Some(OPEN), &actual, world).len(),
+            ]
+        };
+        assert_eq!(ended(Some(1008), "late"), [0, 0, 0]);
+        assert_eq!(ended(Some(1008), "bad"), [0, 1, 0]);
+        assert_eq!(ended(Some(1000), "late"), [1, 1, 1]);
+        assert_eq!(ended(None, ""), [1, 2, 1]);
     }
 
     #[test]

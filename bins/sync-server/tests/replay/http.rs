@@ -1,4 +1,4 @@
-//! One HTTP/1.1 exchange on a connection of its own: the path goes out byte for byte, and what comes back is kept whole.
+//! HTTP/1.1 by hand: the path goes out byte for byte, and what comes back is kept whole.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -35,6 +35,12 @@ impl Answer {
             Some(values.join(", "))
         }
     }
+
+    /// Whether its body comes in chunks.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.header("transfer-encoding")
+            .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+    }
 }
 
 /// Sends a request to this address and reads the answer until the connection ends.
@@ -45,27 +51,29 @@ pub(crate) fn exchange(
     headers: &[(String, String)],
     body: Option<&[u8]>,
 ) -> Result<Answer, Fault> {
-    let request = head(address, method, path, headers, body);
+    let mut request = head(address, method, path, headers);
+    request.push_str("connection: close\r\n");
+    if let Some(body) = body {
+        request.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
     let bytes = talk(address, request.as_bytes(), body.unwrap_or_default());
     let bytes = bytes.map_err(|error| format!("{method} {path}: {error}"))?;
     parse(&bytes, method).map_err(|fault| format!("{method} {path}: {fault}"))
 }
 
-fn head(
+/// The first lines of a request; what else its head needs, and the empty line, are the caller's.
+pub(crate) fn head(
     address: SocketAddr,
     method: &str,
     path: &str,
     headers: &[(String, String)],
-    body: Option<&[u8]>,
 ) -> String {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    if let Some(body) = body {
-        head.push_str(&format!("content-length: {}\r\n", body.len()));
-    }
-    head + "\r\n"
+    head
 }
 
 /// Writes on one thread and reads on another: a server may answer, and close, before it has read all.
@@ -91,11 +99,11 @@ fn talk(address: SocketAddr, head: &[u8], body: &[u8]) -> io::Result<Vec<u8>> {
     })
 }
 
-fn parse(bytes: &[u8], method: &str) -> Result<Answer, Fault> {
-    let end = bytes
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .ok_or("the connection ended without an answer")?;
+/// The head of the answer at the start of these bytes, and how many of them it has; `None` if there are more to come.
+pub(crate) fn answer_head(bytes: &[u8]) -> Result<Option<(Answer, usize)>, Fault> {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
     let head = String::from_utf8_lossy(&bytes[..end]);
     let mut lines = head.split("\r\n");
     let status_line = lines.next().unwrap_or_default();
@@ -103,36 +111,42 @@ fn parse(bytes: &[u8], method: &str) -> Result<Answer, Fault> {
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok());
-    let status: u16 = status.ok_or_else(|| format!("{status_line:?} has no status"))?;
-    let rest = &bytes[end + 4..];
-    if status / 100 == 1 {
-        return parse(rest, method);
-    }
+    let status = status.ok_or_else(|| format!("{status_line:?} has no status"))?;
     let pair = |line: &str| {
         line.split_once(':')
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
     };
-    let mut answer = Answer {
+    let answer = Answer {
         status,
         headers: lines.filter_map(pair).collect(),
-        body: rest.to_vec(),
+        body: Vec::new(),
     };
-    if method == "HEAD" || status == 204 || status == 304 {
+    Ok(Some((answer, end + 4)))
+}
+
+/// The whole answer that these bytes are.
+pub(crate) fn parse(bytes: &[u8], method: &str) -> Result<Answer, Fault> {
+    let (mut answer, end) =
+        answer_head(bytes)?.ok_or("the connection ended without an answer")?;
+    let rest = &bytes[end..];
+    if answer.status / 100 == 1 {
+        return parse(rest, method);
+    }
+    if method == "HEAD" || answer.status == 204 || answer.status == 304 {
         if !rest.is_empty() {
             return Err(format!(
                 "an answer that has no body has {} bytes of it",
                 rest.len()
             ));
         }
-    } else if answer
-        .header("transfer-encoding")
-        .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
-    {
+    } else if answer.is_chunked() {
         answer.body = unchunked(rest)?;
     } else if let Some(length) = answer.header("content-length")
         && length != rest.len().to_string()
     {
         return Err(format!("the body has {} of {length} bytes", rest.len()));
+    } else {
+        answer.body = rest.to_vec();
     }
     Ok(answer)
 }
@@ -140,22 +154,33 @@ fn parse(bytes: &[u8], method: &str) -> Result<Answer, Fault> {
 fn unchunked(mut rest: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut body = Vec::new();
     loop {
-        let end = rest
-            .windows(2)
-            .position(|two| two == b"\r\n")
-            .ok_or("a chunk has no size")?;
-        let size = String::from_utf8_lossy(&rest[..end]);
-        let size = size.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(size, 16)
-            .map_err(|_| format!("{size:?} is no size of a chunk"))?;
-        rest = &rest[end + 2..];
-        if size == 0 {
+        let (chunk, taken) = chunk(rest)?.ok_or("the last chunk is cut off")?;
+        if chunk.is_empty() {
             return Ok(body);
         }
-        let chunk = rest.get(..size).ok_or("the last chunk is cut off")?;
         body.extend_from_slice(chunk);
-        rest = rest.get(size + 2..).ok_or("a chunk has no end")?;
+        rest = &rest[taken..];
     }
+}
+
+/// The first chunk of these bytes, and how many of them it takes; `None` if it is not there as a whole. An empty one is the
+/// last.
+pub(crate) fn chunk(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Fault> {
+    let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
+        return Ok(None);
+    };
+    let size = String::from_utf8_lossy(&bytes[..end]);
+    let size = size.split(';').next().unwrap_or_default().trim();
+    let size =
+        usize::from_str_radix(size, 16).map_err(|_| format!("{size:?} is no size of a chunk"))?;
+    let (start, behind) = (end + 2, end + 2 + size);
+    if bytes.len() < behind + 2 {
+        return Ok(None);
+    }
+    if &bytes[behind..behind + 2] != b"\r\n" {
+        return Err("a chunk has no end".to_owned());
+    }
+    Ok(Some((&bytes[start..behind], behind + 2)))
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use sync_protocol::{
-    Answer, AppId, Changeset, ClientId, EventIds, Millis, RecordId, SpaceId, UserId,
+    Answer, AppId, Changeset, ClientId, EventIds, Millis, RecordId, SpaceId, Tables, UserId,
 };
-use sync_store::{Caller, Cursor, MAX_PAGE, Pull, Push, Role, Store};
+use sync_store::{Caller, Cursor, MAX_PAGE, PAGE_BYTES, Pull, Push, Role, Store};
 use sync_store_postgres::{Config, PostgresStore, migrate};
 use tokio_postgres::{Client, NoTls};
 
@@ -159,7 +159,8 @@ pub(crate) fn pull(user: &str, client: &str, since: &str) -> Pull {
     Pull {
         caller: caller(user, client),
         app: app(),
-        table: None,
+        tables: Tables::All,
+        bytes: PAGE_BYTES,
         since: Cursor::parse(since),
         limit: MAX_PAGE,
         now: NOW,

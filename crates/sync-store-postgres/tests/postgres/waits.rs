@@ -1,5 +1,6 @@
 //! How often a request waits for the database, and how much it reads there.
 
+use sync_protocol::{TableName, Tables};
 use sync_store::{MemoryStore, Role, Rules, Store};
 use sync_store_postgres::{Config, PostgresStore};
 
@@ -68,7 +69,7 @@ async fn a_page_reads_no_more_rows_than_it_holds() {
     request.limit = 20;
     let answer = store.pull(request.clone()).await.unwrap();
     assert_eq!(ids(&answer).last().map(String::as_str), Some("200"));
-    request.table = Some(sync_protocol::TableName::new("tasks").unwrap());
+    request.tables = Tables::one(TableName::new("tasks").unwrap());
     assert_eq!(ids(&store.pull(request).await.unwrap()), ids(&answer));
     // Connections report what they have read when they end.
     drop(store);

@@ -1,7 +1,7 @@
-//! Pages of the log: the rows of several scopes in order of position, read no further than the page needs.
+//! Pages of the log: the rows of several scopes and tables in order of position, read no further than the page needs.
 //!
-//! Each scope's rows come from an index in order of position. Several are merged by runs: the scope whose next row is
-//! the lowest is read up to the next row of any other.
+//! The rows of a scope, or of one table of it, come from an index in order of position. Several are merged by runs: the
+//! place whose next row is the lowest is read up to the next row of any other.
 //!
 //! ```text
 //! a   1 2     5 6        run of a up to 2, run of b up to 4, run of a …
@@ -11,7 +11,8 @@
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row};
 use sync_protocol::{
-    AppId, ClientId, EventId, IdentError, Millis, Op, RecordId, SpaceId, TableName, UserId, Value,
+    AppId, ClientId, EventId, IdentError, Millis, Op, RecordId, SpaceId, TableName, Tables, UserId,
+    Value,
 };
 use sync_store::{Entry, Page, Position, Scope, Window, read_fields};
 
@@ -25,8 +26,8 @@ pub(crate) fn page(connection: &Connection, window: &Window) -> Outcome<Page> {
     }
     let mut catch = Catch::new(window);
     let mut heads = Vec::with_capacity(window.scopes.len());
-    for scope in &window.scopes {
-        heads.extend(head(connection, window, scope, window.after)?);
+    for place in places(window) {
+        heads.extend(head(connection, window, place, window.after)?);
     }
     while let Some(first) = take_lowest(&mut heads) {
         let until = match heads.iter().map(|head| head.position).min() {
@@ -37,7 +38,7 @@ pub(crate) fn page(connection: &Connection, window: &Window) -> Outcome<Page> {
         if catch.is_full() {
             break;
         }
-        heads.extend(head(connection, window, first.scope, until)?);
+        heads.extend(head(connection, window, first.place, until)?);
     }
     Ok(catch.page)
 }
@@ -64,10 +65,33 @@ pub(super) fn gone(position: i64) -> Failure {
     ))
 }
 
-/// The next row of a scope.
+/// Where rows are found in order of position: a scope, or one table of it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    scope: &'a Scope,
+    table: Option<&'a TableName>,
+}
+
+/// All places of a window.
+fn places(window: &Window) -> Vec<Place<'_>> {
+    let scopes = window.scopes.iter();
+    match &window.tables {
+        Tables::All => scopes.map(|scope| Place { scope, table: None }).collect(),
+        Tables::Only(tables) => scopes
+            .flat_map(|scope| {
+                tables.iter().map(move |table| Place {
+                    scope,
+                    table: Some(table),
+                })
+            })
+            .collect(),
+    }
+}
+
+/// The next row of a place.
 struct Head<'a> {
     position: Position,
-    scope: &'a Scope,
+    place: Place<'a>,
 }
 
 /// The page so far. It has more from the moment when a row was found that no longer fits, and that alone ends the
@@ -114,16 +138,16 @@ fn take_lowest<'a>(heads: &mut Vec<Head<'a>>) -> Option<Head<'a>> {
     Some(heads.swap_remove(lowest))
 }
 
-/// The first row of a scope behind a position.
+/// The first row of a place behind a position.
 fn head<'a>(
     connection: &Connection,
     window: &Window,
-    scope: &'a Scope,
+    place: Place<'a>,
     after: Position,
 ) -> Outcome<Option<Head<'a>>> {
-    let (app, key) = (window.app.as_str(), scope.key());
+    let (app, key) = (window.app.as_str(), place.scope.key());
     let (after, until) = (after.0, window.until.0);
-    let next: Option<i64> = match &window.table {
+    let next: Option<i64> = match place.table {
         None => connection
             .prepare_cached(queries::NEXT)?
             .query_row((key, app, after, until), |row| row.get(0))?,
@@ -133,11 +157,11 @@ fn head<'a>(
     };
     Ok(next.map(|position| Head {
         position: Position(position),
-        scope,
+        place,
     }))
 }
 
-/// Reads the rows of a scope from its head to `until`, or until the catch is full.
+/// Reads the rows of a place from its head to `until`, or until the catch is full.
 fn read_run(
     connection: &Connection,
     head: &Head<'_>,
@@ -145,20 +169,21 @@ fn read_run(
     catch: &mut Catch<'_>,
 ) -> Outcome<()> {
     let window = catch.window;
-    let (app, key) = (window.app.as_str(), head.scope.key());
+    let Place { scope, table } = head.place;
+    let (app, key) = (window.app.as_str(), scope.key());
     let (after, until) = (head.position.0 - 1, until.0);
     let user = window.skip.as_ref().map(|(user, _)| user.as_str());
     let client = window.skip.as_ref().map(|(_, client)| client.as_str());
-    let mut statement = connection.prepare_cached(match window.table {
+    let mut statement = connection.prepare_cached(match table {
         None => queries::RUN,
         Some(_) => queries::RUN_OF_TABLE,
     })?;
-    let mut rows = match &window.table {
+    let mut rows = match table {
         None => statement.query((key, app, after, until, user, client))?,
         Some(table) => statement.query((key, app, after, until, user, client, table.as_str()))?,
     };
     while let Some(row) = rows.next()? {
-        catch.take(row, head.scope)?;
+        catch.take(row, scope)?;
         if catch.is_full() {
             break;
         }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use sync_protocol::{
-    Answer, AppId, Changeset, ClientId, EventIds, Millis, SpaceId, TableName, UserId,
+    Answer, AppId, Changeset, ClientId, EventIds, Millis, SpaceId, TableName, Tables, UserId,
 };
 
-use crate::{Caller, Cursor, MAX_PAGE, Pull, Push, Pushed, Role, Store};
+use crate::{Caller, Cursor, MAX_PAGE, PAGE_BYTES, Pull, Push, Pushed, Role, Store};
 
 /// When clauses begin: 2026-01-01T00:00:00Z.
 pub const START: Millis = Millis(1_767_225_600_000);
@@ -96,14 +96,15 @@ impl Device {
         u128::from(sync_merge::digest(who.as_bytes()))
     }
 
-    /// Reads one page of a table (of all tables if it has no name), and keeps the cursor.
-    pub async fn page(&mut self, table: &str, limit: usize) -> Answer {
+    /// Reads one page of some tables, their names separated by commas (of all if there are none), and keeps the cursor.
+    pub async fn page(&mut self, names: &str, limit: usize) -> Answer {
         let pull = Pull {
             caller: self.caller.clone(),
             app: self.app.clone(),
-            table: (!table.is_empty()).then(|| TableName::new(table).expect("an identifier")),
+            tables: tables(names),
             since: Cursor::parse(&self.since),
             limit,
+            bytes: PAGE_BYTES,
             now: self.now,
         };
         let answer = self.store.pull(pull).await.expect("the pull is answered");
@@ -152,6 +153,18 @@ pub fn changes(changes: &[sync_protocol::ServerChange]) -> Json {
         }
     }
     list
+}
+
+fn tables(names: &str) -> Tables {
+    if names.is_empty() {
+        return Tables::All;
+    }
+    let names = names.split(',');
+    Tables::Only(
+        names
+            .map(|name| TableName::new(name).expect("an identifier"))
+            .collect(),
+    )
 }
 
 fn user_id(user: &str) -> UserId {

@@ -42,6 +42,8 @@ macro_rules! contract_suite {
             a_cursor_at_the_head_brings_nothing_and_stays
             small_pages_bring_every_row_once
             a_page_of_one_table_passes_the_rows_of_the_others
+            a_page_of_some_tables_is_in_order_over_all_of_them
+            a_push_says_where_it_has_appended
             a_cursor_from_the_future_is_lowered
             a_clock_that_steps_back_skips_nothing
             concurrent_writers_are_read_without_a_gap

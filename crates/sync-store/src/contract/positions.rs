@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value as Json, json};
 
 use super::device::{Device, TIMES, changes, insert, update};
-use crate::Store;
+use crate::{Cursor, Role, Store};
 
 /// At the head there is nothing more, and the cursor does not move.
 pub async fn a_cursor_at_the_head_brings_nothing_and_stays(store: Arc<dyn Store>) {
@@ -82,6 +82,72 @@ pub async fn a_page_of_one_table_passes_the_rows_of_the_others(store: Arc<dyn St
         (json!([insert("b", "2")]), false)
     );
     assert_eq!(tab.since, phone.since);
+}
+
+/// A page of some tables is in order of position over all of them, in whatever scope, and passes the rows of the others.
+pub async fn a_page_of_some_tables_is_in_order_over_all_of_them(store: Arc<dyn Store>) {
+    let mut phone = Device::new(&store, "anna", "phone");
+    phone.grant("team", Some(Role::Writer)).await;
+    let tables = ["tasks", "notes", "others"];
+    let rows: Vec<_> = (0..30)
+        .map(|n| {
+            let mut row = json!({"table": tables[n % 3], "id": format!("r{n:02}"), "op": "insert", "data": {"n": n}});
+            if n % 4 == 0 {
+                row["spaceId"] = json!("team");
+            }
+            row
+        })
+        .collect();
+    phone.push(json!(rows)).await;
+    let wanted: Vec<_> = rows
+        .iter()
+        .filter(|row| row["table"] != "others")
+        .map(|row| row["id"].clone())
+        .collect();
+    for limit in [1, 3, 19, 20, 21] {
+        let mut tab = Device::new(&store, "anna", "tab");
+        let mut read = Vec::new();
+        loop {
+            let answer = tab.page("notes,nothing,tasks", limit).await;
+            read.extend(answer.server_changes.iter().map(|change| json!(change.id)));
+            if !answer.has_more {
+                break;
+            }
+        }
+        assert_eq!(read, wanted, "in pages of {limit}");
+        assert_eq!(tab.since, phone.since);
+    }
+}
+
+/// A push says in which scopes and tables it has appended rows, up to which position; a replay nowhere.
+pub async fn a_push_says_where_it_has_appended(store: Arc<dyn Store>) {
+    let mut phone = Device::new(&store, "anna", "phone");
+    phone.grant("team", Some(Role::Writer)).await;
+    let in_table = |table: &str, id: &str| json!({"table": table, "id": id, "op": "insert", "data": {"n": 1, "updatedAt": TIMES[0]}});
+    let mut shared = in_table("lists", "c");
+    shared["spaceId"] = json!("team");
+    let changes = json!([in_table("tasks", "a"), in_table("notes", "b"), shared]);
+    let before = phone.since.clone();
+    let touched = phone.push(changes.clone()).await.touched;
+    let told: Vec<_> = touched
+        .iter()
+        .map(|touched| {
+            let tables: Vec<_> = touched.tables.iter().map(|table| table.as_str()).collect();
+            (touched.scope.key(), tables.join(","), touched.to_everyone)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("u:anna".to_owned(), "notes,tasks".to_owned(), false),
+            ("s:team".to_owned(), "lists".to_owned(), false),
+        ]
+    );
+    // The last of the rows is the last of the push.
+    let last = touched.iter().map(|touched| touched.position).max();
+    assert_eq!(last, Some(Cursor::parse(&phone.since).position()));
+    phone.since = before;
+    assert_eq!(phone.push(changes).await.touched, []);
 }
 
 /// A cursor above everything committed counts as the greatest committed position: what comes later is not skipped.

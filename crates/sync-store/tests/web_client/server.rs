@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sync_protocol::{AppId, Changeset, ClientId, EventIds, Millis, TableName, UserId};
-use sync_store::{Caller, Cursor, Pull, Push, Store};
+use sync_protocol::{AppId, Changeset, ClientId, EventIds, Millis, TableName, Tables, UserId};
+use sync_store::{Caller, Cursor, PAGE_BYTES, Pull, Push, Store};
 use tokio::runtime::Runtime;
 
 /// A push, as it goes over the wire.
@@ -90,7 +90,8 @@ impl Server for InProcess {
         let pull = Pull {
             caller: caller(&request.user, &request.client),
             app: app(),
-            table: Some(TableName::new(&request.table).expect("an identifier")),
+            tables: Tables::one(TableName::new(&request.table).expect("an identifier")),
+            bytes: PAGE_BYTES,
             since: Cursor::parse(&request.since),
             limit: request.limit,
             now,

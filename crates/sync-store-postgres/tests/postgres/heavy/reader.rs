@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sync_protocol::TableName;
+use sync_protocol::{TableName, Tables};
 use sync_store::{Store, StoreError};
 
 use super::world::{Seen, user_name};
@@ -59,7 +59,9 @@ impl Reader {
     /// Reads one page: whether there are more.
     async fn page(&mut self) -> Result<bool, StoreError> {
         let mut request = pull(&user_name(self.seen.user), &self.seen.client, &self.since);
-        request.table = self.seen.table.map(|table| TableName::new(table).unwrap());
+        if let Some(table) = self.seen.table {
+            request.tables = Tables::one(TableName::new(table).unwrap());
+        }
         request.limit = self.limit;
         request.now = self.world.now();
         let answer = self.world.store.pull(request).await?;
