@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sync_access::{Clock, DevelopmentIssuer, Verifier, VerifierSettings};
+use sync_notify::Hub;
 use sync_protocol::Millis;
 use sync_transport::{Drained, Limits, Metrics, Service};
 use tokio::net::TcpListener;
@@ -39,6 +40,7 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
     let address = listener
         .local_addr()
         .map_err(|error| format!("the listener has no address: {error}"))?;
+    let hub = Hub::new(256);
     let metrics = Metrics::new();
     let sweeper = tokio::spawn(sweep::sweep(store.clone(), clock.clone(), metrics.clone()));
     let service = Service {
@@ -47,6 +49,8 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
         clock,
         origins: settings.origins()?,
         development_issuer,
+        hub,
+        relay: None,
         metrics,
         limits: Limits {
             connections: connections(settings),

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sync_protocol::Millis;
+
 use crate::claims::{Demands, Identity};
 use crate::error::{SetupError, TokenError, invalid};
 use crate::figures::{Counter, Figures};
@@ -109,6 +111,16 @@ impl Verifier {
         let identity = verified.identity.clone();
         self.remembered.remember(digest, verified);
         Ok(identity)
+    }
+
+    /// Until when a connection that was let in with this identity may go on: to the expiry of its token; or, if only the
+    /// leeway has let it in, to the end of the leeway.
+    pub fn counts_until(&self, identity: &Identity, now: Millis) -> Millis {
+        let expires = identity.expires;
+        if expires > now {
+            return expires;
+        }
+        Millis(expires.0.saturating_add(self.demands.leeway))
     }
 
     /// Asks every key host now and says what each holds; the keys count from now on. With no host

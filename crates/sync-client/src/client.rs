@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Method, Request, Response, Url};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Method, Request, RequestBuilder, Response, Url};
 use serde::{Deserialize, Serialize};
 use sync_protocol::{Answer, ErrorBody};
 
@@ -30,7 +30,7 @@ pub struct Options {
     pub retry: Retry,
 }
 
-/// Why a request came to nothing.
+/// Why a request, a stream or a socket came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is no URL of a server.
@@ -59,7 +59,33 @@ pub enum ClientError {
 pub struct Client {
     http: reqwest::Client,
     server: Url,
-    options: Options,
+    pub(crate) options: Options,
+}
+
+/// Why a try came to nothing.
+pub(crate) enum Failed {
+    /// Another try may help, after the wait that the server asks for.
+    ForNow(ClientError, Option<Duration>),
+    /// The same again comes to nothing, too.
+    ForGood(ClientError),
+}
+
+impl Failed {
+    /// The other side is away, or went away.
+    pub(crate) fn unavailable(reason: impl ToString) -> Self {
+        Self::ForNow(ClientError::Unavailable(reason.to_string()), None)
+    }
+
+    /// What an answer means that is no success.
+    pub(crate) fn answered(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
+        let refused = refused(status, body);
+        if Retry::is_worth_it(status) {
+            let error = ClientError::Unavailable(refused.to_string());
+            Self::ForNow(error, retry_after(headers))
+        } else {
+            Self::ForGood(refused)
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -80,7 +106,6 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, ClientError> {
         let server = parse_address(&options.server)?;
         let http = reqwest::Client::builder()
-            .timeout(REQUEST_TIMEOUT)
             .build()
             .map_err(|error| ClientError::Address(error.to_string()))?;
         Ok(Self {
@@ -154,7 +179,7 @@ impl Client {
         }
     }
 
-    fn url(&self, segments: &[&str]) -> Result<Url, ClientError> {
+    pub(crate) fn url(&self, segments: &[&str]) -> Result<Url, ClientError> {
         with_segments(&self.server, segments)
     }
 
@@ -169,26 +194,19 @@ impl Client {
     {
         let mut tried = 0;
         loop {
-            let (error, asked) = match self
-                .http
-                .execute(self.request(&method, &url, body.as_ref())?)
-                .await
-            {
-                Ok(answer) if answer.status().is_success() => match read(answer).await {
+            let mut request = self.request(method.clone(), url.clone());
+            if let Some(body) = &body {
+                request = request
+                    .header("Content-Type", "application/json")
+                    .body(body.clone());
+            }
+            let (error, asked) = match self.answer(built(request.timeout(REQUEST_TIMEOUT))?).await {
+                Ok(answer) => match read(answer).await {
                     Err(error @ ClientError::Unavailable(_)) => (error, None),
                     read => return read,
                 },
-                Ok(answer) if !Retry::is_worth_it(answer.status().as_u16()) => {
-                    return Err(refusal(answer).await);
-                }
-                Ok(answer) => {
-                    let asked = retry_after(&answer);
-                    (
-                        ClientError::Unavailable(refusal(answer).await.to_string()),
-                        asked,
-                    )
-                }
-                Err(error) => (ClientError::Unavailable(error.to_string()), None),
+                Err(Failed::ForNow(error, asked)) => (error, asked),
+                Err(Failed::ForGood(error)) => return Err(error),
             };
             if tried + 1 >= self.options.retry.tries {
                 return Err(error);
@@ -198,28 +216,37 @@ impl Client {
         }
     }
 
-    fn request(
-        &self,
-        method: &Method,
-        url: &Url,
-        body: Option<&Vec<u8>>,
-    ) -> Result<Request, ClientError> {
-        let mut request = self
+    /// A request in this client's name. It has no time limit yet.
+    pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        let request = self
             .http
-            .request(method.clone(), url.clone())
+            .request(method, url)
             .header("X-Client-Id", &self.options.client_id);
-        if let Some(token) = &self.options.token {
-            request = request.bearer_auth(token);
+        match &self.options.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
         }
-        if let Some(body) = body {
-            request = request
-                .header("Content-Type", "application/json")
-                .body(body.clone());
-        }
-        request
-            .build()
-            .map_err(|error| ClientError::Address(error.to_string()))
     }
+
+    /// One try, as far as the head of an answer that is a success.
+    pub(crate) async fn answer(&self, request: Request) -> Result<Response, Failed> {
+        let answer = self.http.execute(request).await;
+        let answer = answer.map_err(Failed::unavailable)?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status().as_u16();
+        let headers = answer.headers().clone();
+        let body = answer.bytes().await.unwrap_or_default();
+        Err(Failed::answered(status, &headers, &body))
+    }
+}
+
+/// The request, if it can be one.
+pub(crate) fn built(request: RequestBuilder) -> Result<Request, ClientError> {
+    request
+        .build()
+        .map_err(|error| ClientError::Address(error.to_string()))
 }
 
 /// What a development server answers to a sign-in.
@@ -251,14 +278,14 @@ pub async fn sign_in(server: &str, user: &str, device: &str) -> Result<SignedIn,
         .await
         .map_err(|error| ClientError::Unavailable(error.to_string()))?;
     if answer.status().is_success() {
-        read(answer).await
-    } else {
-        Err(refusal(answer).await)
+        return read(answer).await;
     }
+    let status = answer.status().as_u16();
+    Err(refused(status, &answer.bytes().await.unwrap_or_default()))
 }
 
 /// A push may leave its cursor empty; a pull may not, so it says the beginning in full.
-fn or_beginning(since: &str) -> &str {
+pub(crate) fn or_beginning(since: &str) -> &str {
     if since.is_empty() { BEGINNING } else { since }
 }
 
@@ -283,12 +310,10 @@ async fn read<T: for<'de> Deserialize<'de>>(answer: Response) -> Result<T, Clien
     serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
 }
 
-async fn refusal(answer: Response) -> ClientError {
-    let status = answer.status().as_u16();
-    let body = answer.bytes().await.unwrap_or_default();
-    let said = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorBody {
+fn refused(status: u16, body: &[u8]) -> ClientError {
+    let said = serde_json::from_slice(body).unwrap_or_else(|_| ErrorBody {
         error: "unknown".to_owned(),
-        message: String::from_utf8_lossy(&body).chars().take(200).collect(),
+        message: String::from_utf8_lossy(body).chars().take(200).collect(),
     });
     ClientError::Refused {
         status,
@@ -297,13 +322,7 @@ async fn refusal(answer: Response) -> ClientError {
     }
 }
 
-fn retry_after(answer: &Response) -> Option<Duration> {
-    let seconds = answer
-        .headers()
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()?;
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

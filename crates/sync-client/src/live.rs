@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::Retry;
+use crate::client::Failed;
+use crate::{ClientError, Retry};
 
 /// How long the other side may be silent: servers let a stream hear something every 30 s.
 pub(crate) const SILENCE: Duration = Duration::from_secs(75);
@@ -26,6 +27,7 @@ pub(crate) struct Pause {
     retry: Retry,
     failed: u32,
     until: Option<Instant>,
+    is_refusal: bool,
 }
 
 impl Pause {
@@ -35,14 +37,21 @@ impl Pause {
             retry,
             failed: 0,
             until: None,
+            is_refusal: false,
         }
     }
 
-    /// Begins when a connection is lost or refused. Each is longer than the one before; even the first has a random
-    /// length, so that the clients of a server that restarts do not come back all at once.
-    pub(crate) fn begin(&mut self, asked: Option<Duration>) {
+    /// Begins when a connection came to nothing; what is final is for the caller. Each pause is longer than the one
+    /// before. Even the first has a random length, so that the clients of a server that restarts do not come all at once.
+    pub(crate) fn begin(&mut self, failed: Failed) -> Result<(), ClientError> {
+        let (asked, end) = match failed {
+            Failed::ForNow(_, asked) => (asked, Ok(())),
+            Failed::ForGood(error) => (None, Err(error)),
+        };
         self.until = Some(after(self.retry.wait(self.failed, asked)));
         self.failed = self.failed.saturating_add(1);
+        self.is_refusal = end.is_err();
+        end
     }
 
     /// The connection works: the next pause is a first one.
@@ -50,10 +59,11 @@ impl Pause {
         self.failed = 0;
     }
 
-    /// What the pause was for has changed: there is nothing to wait for.
-    pub(crate) fn skip(&mut self) {
-        self.failed = 0;
-        self.until = None;
+    /// There is something new to say. If the server said no there is nothing to wait for; if it is away there is.
+    pub(crate) fn forgive(&mut self) {
+        if self.is_refusal {
+            *self = Self::new(self.retry);
+        }
     }
 
     /// Waits for its end.
@@ -103,6 +113,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn away(asked: Option<Duration>) -> Failed {
+        Failed::ForNow(ClientError::Unavailable(String::new()), asked)
+    }
+
+    fn refusal() -> Failed {
+        Failed::ForGood(ClientError::Answer(String::new()))
+    }
+
     fn retry() -> Retry {
         Retry {
             tries: 1,
@@ -117,7 +135,7 @@ mod tests {
         let mut pause = Pause::new(retry());
         pause.over().await;
         assert_eq!(begin.elapsed(), Duration::ZERO);
-        pause.begin(Some(20 * SECOND));
+        assert!(pause.begin(away(Some(20 * SECOND))).is_ok());
         pause.over().await;
         assert!((20 * SECOND..=22 * SECOND).contains(&begin.elapsed()));
     }
@@ -126,17 +144,17 @@ mod tests {
     async fn a_pause_that_is_waited_for_in_pieces_is_as_long() {
         let begin = Instant::now();
         let mut pause = Pause::new(retry());
-        pause.begin(Some(20 * SECOND));
+        assert!(pause.begin(away(Some(20 * SECOND))).is_ok());
         while tokio::time::timeout(SECOND, pause.over()).await.is_err() {}
         assert!((20 * SECOND..=22 * SECOND).contains(&begin.elapsed()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_grow_until_the_connection_works_or_the_reason_is_gone() {
+    async fn pauses_grow_until_the_connection_works() {
         let longest = |pause: &mut Pause| {
             let waits = (0..200).map(|_| {
                 let failed = pause.failed;
-                pause.begin(None);
+                assert!(pause.begin(away(None)).is_ok());
                 pause.failed = failed;
                 pause.until.expect("it has begun") - Instant::now()
             });
@@ -144,12 +162,23 @@ mod tests {
         };
         let mut pause = Pause::new(retry());
         assert!(longest(&mut pause) <= SECOND);
-        (0..5).for_each(|_| pause.begin(None));
+        pause.failed = 5;
         assert!(longest(&mut pause) > 10 * SECOND);
         pause.start_afresh();
         assert!(longest(&mut pause) <= SECOND);
-        pause.skip();
-        assert_eq!(pause.until, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_token_ends_the_pause_after_a_refusal_and_no_other() {
+        let mut pause = Pause::new(retry());
+        assert!(pause.begin(refusal()).is_err());
+        pause.forgive();
+        assert_eq!((pause.until, pause.failed), (None, 0));
+        assert!(pause.begin(refusal()).is_err());
+        assert!(pause.begin(away(None)).is_ok());
+        let until = pause.until;
+        pause.forgive();
+        assert_eq!((pause.until, pause.failed), (until, 2));
     }
 
     #[tokio::test(start_paused = true)]

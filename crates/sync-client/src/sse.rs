@@ -144,9 +144,7 @@ mod tests {
 
     use super::*;
 
-    fn parse<'a>(
-        pieces: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Vec<Result<Event, SseError>> {
+    fn parse<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Event, SseError>> {
         let mut parser = Parser::default();
         let mut events = Vec::new();
         for piece in pieces {

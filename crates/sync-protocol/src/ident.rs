@@ -126,6 +126,12 @@ identifier! {
 pub struct ClientId(Arc<str>);
 
 impl ClientId {
+    /// The client that has no name: what it writes comes back to it like what others write.
+    #[must_use]
+    pub fn nameless() -> Self {
+        Self(Arc::from(""))
+    }
+
     /// Takes a text that is an identifier, or empty.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Who calls, for which app, from which client: what push and pull want to know before anything else.
+//! Who calls, for which app, from which client: what push, pull and stream want to know before anything else.
 //!
 //! In this order: a reserved app id is no path at all (404), the token (401), the app id (400), `X-Client-Id` (400).
 
@@ -6,8 +6,8 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
-use sync_access::{TokenError, bearer_token};
-use sync_protocol::{AppId, ClientId, IdentError, UserId};
+use sync_access::{Identity, TokenError, bearer_token};
+use sync_protocol::{AppId, ClientId, IdentError, Millis, UserId};
 
 use crate::error::Refusal;
 use crate::log_line::Notes;
@@ -23,6 +23,8 @@ const X_CLIENT_ID: HeaderName = HeaderName::from_static("x-client-id");
 pub(crate) struct Admitted {
     /// The `sub` of its token.
     pub(crate) user: UserId,
+    /// Until when its token counts.
+    pub(crate) until: Millis,
     /// The app of the path, decoded.
     pub(crate) app: AppId,
     /// What `X-Client-Id` says, if it says something.
@@ -36,20 +38,23 @@ pub(crate) struct Admitted {
 /// The first thing that is wrong, in the order of this file's head.
 pub(crate) async fn admit(service: &Service, parts: &mut Parts) -> Result<Admitted, Refusal> {
     let app = app_id(parts).await?;
-    let user = user(service, &parts.headers).await?;
+    let identity = identify(service, &parts.headers).await?;
+    let until = service.verifier.counts_until(&identity, service.now());
+    let user = identity.user;
     let app = app.map_err(Refusal::AppId)?;
     if let Some(notes) = Notes::of(&parts.extensions) {
         notes.admitted(&user, &app);
     }
     Ok(Admitted {
         user,
+        until,
         app,
         client: client_id(&parts.headers)?,
     })
 }
 
 /// The app of the path, or why it is none; the latter is for those with a token only.
-async fn app_id(parts: &mut Parts) -> Result<Result<AppId, IdentError>, Refusal> {
+pub(crate) async fn app_id(parts: &mut Parts) -> Result<Result<AppId, IdentError>, Refusal> {
     // A segment that is no UTF-8 once it is decoded is refused like one with a control character.
     let Ok(params) = RawPathParams::from_request_parts(parts, &()).await else {
         return Ok(Err(IdentError::Control));
@@ -62,13 +67,13 @@ async fn app_id(parts: &mut Parts) -> Result<Result<AppId, IdentError>, Refusal>
     Ok(AppId::new(text))
 }
 
-async fn user(service: &Service, headers: &HeaderMap) -> Result<UserId, Refusal> {
+async fn identify(service: &Service, headers: &HeaderMap) -> Result<Identity, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     // Of several headers none counts: which one is meant is anybody's guess.
     let only = values.next().filter(|_| values.next().is_none());
     let only = only.ok_or(TokenError::Missing)?;
     let token = bearer_token(Some(only.as_bytes()))?;
-    Ok(service.verifier.verify(token).await?.user)
+    Ok(service.verifier.verify(token).await?)
 }
 
 /// An empty header is none.

@@ -46,6 +46,11 @@ impl Origins {
         entries.map(origin).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether a socket with these headers may be opened: by a page of one of the origins, or by no page.
+    pub(crate) fn allow(&self, headers: &HeaderMap) -> bool {
+        !headers.contains_key(ORIGIN) || self.of(headers).is_some()
+    }
+
     fn of<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         headers.get(ORIGIN).filter(|origin| self.0.contains(origin))
     }

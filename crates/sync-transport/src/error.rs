@@ -1,6 +1,8 @@
 //! Every way in which a request is refused: the one place that knows status, code and text.
 
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{
+    CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sync_access::TokenError;
@@ -37,6 +39,12 @@ pub(crate) enum Refusal {
     SlowBody,
     #[error("too many large requests at once: try again")]
     Busy,
+    #[error("this user has as many streams and sockets open as one may have: close some")]
+    Crowded,
+    #[error("this path speaks WebSocket (RFC 6455): {0}")]
+    NoWebSocket(&'static str),
+    #[error("pages of this origin may not connect: the server's CORS_ORIGINS has to name it")]
+    Origin,
     #[error("the body is cut off or cannot be unpacked: send it again")]
     BrokenBody,
     #[error("{0}")]
@@ -86,6 +94,9 @@ impl Refusal {
             Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge | Self::Store(StoreError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
+            Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoWebSocket(_) => StatusCode::UPGRADE_REQUIRED,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::Store(StoreError::Unavailable(_))
             | Self::Busy
             | Self::TimeLimit
@@ -113,6 +124,9 @@ impl Refusal {
             Self::TooLarge => "body_too_large",
             Self::SlowBody => "body_too_slow",
             Self::Busy => "server_busy",
+            Self::Crowded => "too_many_connections",
+            Self::NoWebSocket(_) => "upgrade_required",
+            Self::Origin => "origin_not_allowed",
             Self::BrokenBody => "body_broken",
             Self::Changeset(ChangesetError::Json(_)) => "invalid_json",
             Self::Changeset(ChangesetError::Invalid(_)) => "invalid_changeset",
@@ -162,8 +176,16 @@ impl IntoResponse for Refusal {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if let Self::NoWebSocket(_) = &self {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         let detail = self.detail();
         response.extensions_mut().insert(Failure { code, detail });

@@ -46,6 +46,11 @@ pub(crate) struct ByCode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ByClose {
+    pub(crate) code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ByOutcome {
     pub(crate) outcome: &'static str,
 }
@@ -102,6 +107,18 @@ pub(crate) struct Sweeps {
     pub(crate) failures: Counter,
 }
 
+/// What is counted of streams, sockets and nodes.
+#[derive(Default)]
+pub(crate) struct Live {
+    pub(crate) closes: Family<ByClose, Counter>,
+    pub(crate) notices: Family<ByOutcome, Counter>,
+    pub(crate) looks: Family<ByOutcome, Counter>,
+    pub(crate) found: Counter,
+    pub(crate) relay_up: Gauge,
+    pub(crate) relayed: Family<ByOutcome, Counter>,
+    pub(crate) relay_failures: Counter,
+}
+
 fn durations() -> Histogram {
     Histogram::new(CLASSES)
 }
@@ -120,8 +137,8 @@ fn add(registry: &mut Registry, name: &str, help: &str, metric: &(impl Metric + 
 impl OldGauges {
     pub(crate) fn register(&self, registry: &mut Registry) {
         add!(registry,
-            "mana_sync_connections_total" "Total WebSocket connections" self.connections,
-            "mana_sync_users_connected" "Connected unique users" self.users,
+            "mana_sync_connections_total" "Streams, and sockets that are signed in" self.connections,
+            "mana_sync_users_connected" "Users that have one or more of them" self.users,
         );
     }
 }
@@ -206,6 +223,20 @@ impl Sweeps {
             "sync_swept_rows" "Dead rows removed" self.rows,
             "sync_swept_records" "Deleted records of which the tombstone is left" self.records,
             "sync_sweep_failures" "Sweeps that failed" self.failures,
+        );
+    }
+}
+
+impl Live {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        add!(registry,
+            "sync_socket_closes" "Sockets that the server closed, by code" self.closes,
+            "sync_notices" "Streams and sockets that were told of something, idle ones and those that were busy" self.notices,
+            "sync_looks" "Looks at the log for changes that no notice has told" self.looks,
+            "sync_looks_found" "Notices that such a look made good" self.found,
+            "sync_relay_up" "Whether the relay between nodes is connected; without it notices come with the next look" self.relay_up,
+            "sync_relay_messages" "Messages of the relay, by what became of them" self.relayed,
+            "sync_relay_failures" "How often the relay was lost or could not be reached" self.relay_failures,
         );
     }
 }

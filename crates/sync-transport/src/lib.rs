@@ -1,20 +1,24 @@
-//! The HTTP face of the sync server: push, pull, health, readiness and metrics, and the only place that knows a status
-//! code.
+//! The HTTP face of the sync server: push, pull, streams and sockets, health, readiness and metrics, and the only place
+//! that knows a status code.
 //!
 //! The crate knows no SQL and does not judge tokens itself. It reads no settings and no clock: a [`Service`] is made of
 //! parts that are passed in, [`router`] puts the routes and the layers around it, and [`serve`] gives it a socket.
 //!
 //! ```text
-//! socket -> stack (routes.rs says why each layer is where it is) -> push.rs: admit -> parse -> store -> reply
+//! socket -> stack (routes.rs says why each layer is where it is) -> push.rs: admit -> parse -> store -> announce -> reply
 //! ```
 
 mod activity;
 mod admit;
+mod announce;
 mod body;
 mod budget;
 mod catch;
+mod connection;
+mod conversation;
 mod cors;
 mod error;
+mod event;
 mod exposition;
 mod families;
 mod health;
@@ -27,6 +31,8 @@ mod observe;
 mod pull;
 mod push;
 mod random;
+mod rate;
+mod reader;
 mod ready;
 mod reply;
 mod request_id;
@@ -35,8 +41,11 @@ mod serve;
 mod service;
 mod sign_in;
 mod socket;
+mod spoken;
+mod stream;
 mod task;
 mod unpack;
+mod websocket;
 
 pub use cors::{OriginError, Origins};
 pub use limits::Limits;

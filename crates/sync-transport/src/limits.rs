@@ -16,6 +16,14 @@ const DRAIN: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 /// Bytes of large bodies that are held at a time, by all requests together.
 const BODIES: usize = 256 << 20;
+/// From the handshake of a socket to its sign-in.
+const SIGN_IN: Duration = Duration::from_secs(10);
+/// Between two heartbeats of a stream; and how long a socket is silent before it is asked whether it is there.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How long a socket may be silent.
+const SILENCE: Duration = Duration::from_secs(75);
+/// Reads of the store for streams at a time.
+const STREAM_READS: usize = 8;
 /// Connections at a time.
 const CONNECTIONS: usize = 10_000;
 
@@ -41,13 +49,24 @@ pub struct Limits {
     /// sent or unpacked, and counts until its request is answered. Further ones wait unread, at most for `body`; after it
     /// the answer is 503. Small ones are not counted: `connections` bounds them.
     pub bodies: usize,
-    /// How many connections there may be at a time. Further ones wait, unaccepted, until one of these is closed.
+    /// How many connections there may be at a time, those of streams and sockets among them. Further ones wait, unaccepted,
+    /// until one of these is closed.
     pub connections: usize,
+    /// How long a socket may take to sign in. After it, it is closed with 1008.
+    pub sign_in: Duration,
+    /// How long after the last heartbeat of a stream the next one comes; and how long a socket may say nothing until it is
+    /// sent a ping.
+    pub heartbeat: Duration,
+    /// How long a socket may say nothing at all, not even a pong. After it, it is closed with 1001.
+    pub silence: Duration,
+    /// How many streams may read from the store at a time. Further ones wait for their turn, so that however many are told
+    /// of something at once, they leave room for pushes and pulls.
+    pub stream_reads: usize,
 }
 
 impl Default for Limits {
     /// 10 s for the head, 30 s for the body, 60 s in all, 30 s without taking a byte, 10 s to drain, 60 s idle, 256 MiB of
-    /// bodies, 10,000 connections.
+    /// bodies, 10,000 connections, 10 s to sign in, 30 s to a heartbeat, 75 s of silence, 8 reads for streams.
     fn default() -> Self {
         Self {
             head: HEAD,
@@ -58,6 +77,10 @@ impl Default for Limits {
             idle: IDLE,
             bodies: BODIES,
             connections: CONNECTIONS,
+            sign_in: SIGN_IN,
+            heartbeat: HEARTBEAT,
+            silence: SILENCE,
+            stream_reads: STREAM_READS,
         }
     }
 }

@@ -10,14 +10,15 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use sync_access::Figures;
+use sync_notify::Relay;
 use sync_protocol::{Answer, WarningCode};
 use sync_store::{Pushed, Stats, Store, StoreError, Swept};
 use tokio::time::timeout;
 
 use crate::exposition;
 use crate::families::{
-    ByCall, ByCode, ByError, ByOutcome, ByRequest, ByRoute, Exchange, KeyFigures, OldGauges,
-    Requests, StoreFigures, Sweeps,
+    ByCall, ByClose, ByCode, ByError, ByOutcome, ByRequest, ByRoute, Exchange, KeyFigures, Live,
+    OldGauges, Requests, StoreFigures, Sweeps,
 };
 
 /// How old the figures of the store may be: however often metrics are asked for, the store is not asked more often.
@@ -34,6 +35,7 @@ pub struct Metrics(Arc<Counted>);
 pub(crate) enum Call {
     Push,
     Pull,
+    Stream,
 }
 
 impl Call {
@@ -41,6 +43,7 @@ impl Call {
         match self {
             Self::Push => "push",
             Self::Pull => "pull",
+            Self::Stream => "stream",
         }
     }
 }
@@ -53,6 +56,7 @@ struct Counted {
     store: StoreFigures,
     keys: KeyFigures,
     sweeps: Sweeps,
+    live: Live,
 }
 
 impl Default for Metrics {
@@ -75,6 +79,8 @@ impl Metrics {
         let (keys, sweeps) = (KeyFigures::default(), Sweeps::default());
         keys.register(&mut registry);
         sweeps.register(&mut registry);
+        let live = Live::default();
+        live.register(&mut registry);
         Self(Arc::new(Counted {
             registry,
             old,
@@ -83,6 +89,7 @@ impl Metrics {
             store,
             keys,
             sweeps,
+            live,
         }))
     }
 
@@ -97,9 +104,9 @@ impl Metrics {
         self.0.sweeps.failures.inc();
     }
 
-    /// How many sockets there are, and of how many users.
-    pub(crate) fn sockets(&self) -> (i64, i64) {
-        (self.0.old.connections.get(), self.0.old.users.get())
+    /// A socket was closed with this code.
+    pub(crate) fn closed(&self, code: u16) {
+        self.0.live.closes.get_or_create(&ByClose { code }).inc();
     }
 
     /// A connection, for as long as what is returned lives.
@@ -201,6 +208,26 @@ impl Metrics {
         }
         stand(&keys.tokens, "remembered", figures.cache_hits);
         stand(&keys.tokens, "verified", figures.cache_misses);
+    }
+
+    pub(crate) fn look_at_hub(&self, hub: &sync_notify::Figures, relay: Option<&dyn Relay>) {
+        let (old, live) = (&self.0.old, &self.0.live);
+        old.connections.set(gauged(hub.connections));
+        old.users.set(gauged(hub.users));
+        stand(&live.notices, "woken", hub.woken);
+        stand(&live.notices, "merged", hub.merged);
+        stand(&live.looks, "success", hub.looks);
+        stand(&live.looks, "failure", hub.failed_looks);
+        live.found.inner().store(hub.found, Ordering::Relaxed);
+        let Some(relay) = relay.map(Relay::figures) else {
+            return;
+        };
+        live.relay_up.set(i64::from(relay.is_up));
+        stand(&live.relayed, "sent", relay.sent);
+        stand(&live.relayed, "received", relay.received);
+        stand(&live.relayed, "lost", relay.lost);
+        let failures = live.relay_failures.inner();
+        failures.store(relay.failures, Ordering::Relaxed);
     }
 
     /// All figures as text.

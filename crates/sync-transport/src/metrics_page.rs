@@ -10,6 +10,9 @@ use crate::{exposition, reply};
 
 pub(crate) async fn metrics_page(State(service): State<Shared>) -> Response {
     service.metrics.look_at_store(service.store.as_ref()).await;
+    service
+        .metrics
+        .look_at_hub(&service.hub.figures(), service.relay.as_deref());
     service.metrics.look_at_keys(&service.verifier.figures());
     reply::text(exposition::CONTENT_TYPE, service.metrics.text())
 }

@@ -29,7 +29,7 @@ pub(crate) async fn pull(
     let pull = Pull {
         caller: Caller {
             user: admitted.user,
-            client: admitted.client.unwrap_or_else(nameless),
+            client: admitted.client.unwrap_or_else(ClientId::nameless),
         },
         app: admitted.app,
         tables: Tables::one(asked.table),
@@ -46,10 +46,6 @@ pub(crate) async fn pull(
     let answer = answer?;
     service.metrics.answered(&answer);
     Ok(reply::ok(&answer))
-}
-
-fn nameless() -> ClientId {
-    ClientId::new("").expect("a client may have no name")
 }
 
 /// The query, understood.

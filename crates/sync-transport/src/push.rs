@@ -13,6 +13,7 @@ use sync_protocol::{Changeset, EventIds};
 use sync_store::{Caller, Cursor, Push, Pushed, StoreError};
 
 use crate::admit::{Admitted, admit};
+use crate::announce::announce;
 use crate::error::Refusal;
 use crate::metrics::Call;
 use crate::service::{Service, Shared};
@@ -37,12 +38,17 @@ pub(crate) async fn push(
     // The store has the changes in memory until it has answered, whether or not the client is still there to hear it: so
     // long the slot is held. The task ends with the store's call, which has its own time limits.
     let task = tokio::spawn(async move {
+        let (caller, app) = (push.caller.clone(), push.app.clone());
         let pushed = store(&service, push, sent).await;
         drop(slot);
-        pushed
+        let Pushed {
+            answer, touched, ..
+        } = pushed?;
+        announce(&service, &caller, &app, touched);
+        Ok::<_, StoreError>(answer)
     });
-    let pushed = task::outcome(task).await??;
-    Ok(reply::ok(&pushed.answer))
+    let answer = task::outcome(task).await??;
+    Ok(reply::ok(&answer))
 }
 
 async fn store(service: &Service, push: Push, sent: usize) -> Result<Pushed, StoreError> {

@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// 200 with this body.
@@ -27,6 +28,23 @@ pub(crate) fn json_text(body: String) -> Response {
 /// Any text.
 pub(crate) fn text(kind: &'static str, body: String) -> Response {
     raw(StatusCode::OK, HeaderValue::from_static(kind), body)
+}
+
+/// Server-Sent Events, as long as they last.
+pub(crate) fn events(body: Body) -> Response {
+    let mut response = raw(
+        StatusCode::OK,
+        HeaderValue::from_static("text/event-stream"),
+        body,
+    );
+    let headers = response.headers_mut();
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store"),
+    );
+    // Proxies that gather answers are asked not to.
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
 }
 
 fn raw(status: StatusCode, kind: HeaderValue, body: impl Into<Body>) -> Response {

@@ -6,7 +6,7 @@
 //!   plain      lets every client have its answer unpacked: who forbids that would be refused when all is done
 //!    compress  packs what the routes say; outside of whatever may replace their answer
 //!     catch     makes a 500 of a panic; around the time limit, so that its answer is not cut off
-//!      limit   the time of the whole request: admission, body, store
+//!      limit   the time until the answer begins: admission, body, store
 //!       routes
 //! ```
 //!
@@ -24,7 +24,7 @@ use tower::ServiceBuilder;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use crate::admit::RESERVED_APP_IDS;
 use crate::catch::{panicked, time_limit};
@@ -39,6 +39,8 @@ use crate::push::push;
 use crate::ready::ready;
 use crate::service::{Service, Shared};
 use crate::sign_in::sign_in;
+use crate::stream::stream;
+use crate::websocket;
 
 /// Answers that are not longer are not packed: it would save nothing.
 const PACK_ABOVE_BYTES: u64 = 1024;
@@ -56,7 +58,11 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(
             CompressionLayer::new()
                 .quality(CompressionLevel::Fastest)
-                .compress_when(SizeAbove::new(PACK_ABOVE_BYTES)),
+                .compress_when(
+                    // A packed stream would be held back until there is enough to pack.
+                    SizeAbove::new(PACK_ABOVE_BYTES)
+                        .and(NotForContentType::const_new("text/event-stream")),
+                ),
         )
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(service.clone(), time_limit));
@@ -75,6 +81,9 @@ fn changes() -> Router<Shared> {
     Router::new()
         .route("/sync/{app_id}", post(push))
         .route("/sync/{app_id}/pull", get(pull))
+        .route("/sync/{app_id}/stream", get(stream))
+        .route("/ws", get(websocket::of_all_apps))
+        .route("/ws/{app_id}", get(websocket::of_one_app))
 }
 
 fn development(router: Router<Shared>, service: &Service) -> Router<Shared> {

@@ -3,7 +3,9 @@
 //! ```text
 //! accept (waits for a free seat) -> socket -> HTTP/1.1 or HTTP/2 -> router
 //! idle: the client is told to go -> later it is cut off
-//! shutdown: no more accepts -> idle connections close, requests under way finish -> the rest is cut off
+//! upgraded: the conversation of the socket, on the same seat
+//! shutdown: no more accepts -> idle connections close, requests under way finish, streams and sockets say so and end
+//!           -> the rest is cut off
 //! ```
 
 use std::future::Future;
@@ -11,6 +13,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -21,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::activity::Activity;
+use crate::connection::{Afterwards, Stopping};
 use crate::metrics::Connected;
 use crate::service::Service;
 use crate::socket::Socket;
@@ -68,6 +73,7 @@ pub async fn serve(
     let face = Arc::new(face);
     let seats = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopping) = watch::channel(());
+    let stopping = Stopping::new(stopping);
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -93,22 +99,41 @@ struct Face {
 }
 
 impl Face {
-    /// Serves one connection to its end. Tasks that HTTP/2 starts for its streams end with it.
+    /// Serves one connection to its end, and what it was upgraded to.
     async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
-        stopping: watch::Receiver<()>,
+        stopping: Stopping,
         _kept: (OwnedSemaphorePermit, Connected),
     ) {
+        let afterwards = Afterwards::default();
+        // In a box that is gone when HTTP is over: a socket may stay for days, and needs none of it.
+        let http = self.speak_http(stream, stopping.clone(), afterwards.clone());
+        Box::pin(http).await;
+        if let Some(work) = afterwards.take() {
+            work.await;
+        }
+        // Whoever stops the server waits until nobody listens for it.
+        drop(stopping);
+    }
+
+    /// Speaks HTTP until it is over. Tasks that HTTP/2 starts for its streams end with it.
+    async fn speak_http(&self, stream: TcpStream, stopping: Stopping, afterwards: Afterwards) {
         let activity = Activity::new();
         let socket = TokioIo::new(Socket::new(stream, &self.limits, activity.clone()));
-        let watched = service_fn(|request| activity.clone().during(self.routes.call(request)));
-        let connection = self.builder.serve_connection(socket, watched);
+        let mut told = stopping.clone();
+        let watched = service_fn(|mut request: Request<Incoming>| {
+            let extensions = request.extensions_mut();
+            extensions.insert(stopping.clone());
+            extensions.insert(afterwards.clone());
+            activity.clone().during(self.routes.call(request))
+        });
+        let connection = self.builder.serve_connection_with_upgrades(socket, watched);
         tokio::pin!(connection);
         let idle = self.limits.idle;
         let ended = tokio::select! {
             ended = &mut connection => ended,
-            () = told(stopping.clone()) => {
+            () = told.told() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -118,18 +143,10 @@ impl Face {
                 ended.unwrap_or(Err("it was idle".into()))
             }
         };
-        // Whoever stops the server waits until nobody listens for it.
-        drop(stopping);
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         }
     }
-}
-
-/// Until the server is to stop.
-async fn told(mut stopping: watch::Receiver<()>) {
-    // It stops as well if there is nobody left to say so.
-    let _ = stopping.changed().await;
 }
 
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {

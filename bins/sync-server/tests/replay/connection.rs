@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::http::{self, Answer};
-use super::{Fault, story::MOMENT};
+use super::{Fault, MOMENT};
 
 /// The shortest wait that a socket knows; what has come already is read however late it is.
 const LEAST: Duration = Duration::from_millis(1);
@@ -51,16 +51,19 @@ impl Connection {
     /// Reads what comes next, until this time.
     pub(crate) fn read(&mut self, until: Instant) -> Result<Outcome, Fault> {
         let mut some = [0; 64 * 1024];
-        wait_until(&self.stream, until)?;
-        match self.stream.read(&mut some) {
-            Ok(0) => Ok(Outcome::End),
-            Ok(length) => {
-                self.bytes.extend_from_slice(&some[..length]);
-                Ok(Outcome::More)
+        loop {
+            wait_until(&self.stream, until)?;
+            match self.stream.read(&mut some) {
+                Ok(0) => return Ok(Outcome::End),
+                Ok(length) => {
+                    self.bytes.extend_from_slice(&some[..length]);
+                    return Ok(Outcome::More);
+                }
+                Err(error) if is_pause(&error) && Instant::now() < until => {}
+                Err(error) if is_pause(&error) => return Ok(Outcome::Nothing),
+                Err(error) if is_end(&error) => return Ok(Outcome::End),
+                Err(error) => return Err(error.to_string()),
             }
-            Err(error) if is_pause(&error) => Ok(Outcome::Nothing),
-            Err(error) if is_end(&error) => Ok(Outcome::End),
-            Err(error) => Err(error.to_string()),
         }
     }
 

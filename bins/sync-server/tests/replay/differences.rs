@@ -10,14 +10,14 @@ use super::forms::OPEN;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Difference {
-    /// The number of the step.
-    pub(crate) step: u64,
+    step: u64,
     rule: String,
-    at: String,
+    at: Option<String>,
     #[serde(default, deserialize_with = "present")]
     instead: Option<Value>,
     #[serde(default)]
     remove: bool,
+    then: Option<Value>,
     #[expect(dead_code, reason = "for people")]
     note: Option<String>,
 }
@@ -28,31 +28,71 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 }
 
 impl Difference {
-    /// Changes the step as this entry says.
-    pub(crate) fn apply(self, step: &mut Value) -> Result<(), Fault> {
-        let told = format!(
-            "the difference {} at {:?} of step {}",
-            self.rule, self.at, self.step
-        );
-        let outcome = match (self.rule.as_str(), self.instead, self.remove) {
-            ("open", None, false) if self.at.is_empty() => replace(step, json!({"kind": "skip"})),
-            ("open", None, false) => put(step, &self.at, Value::from(OPEN)),
-            ("open", ..) | (_, None, false) | (_, Some(_), true) => {
-                Err("says not what to do".to_owned())
-            }
-            (_, None, true) => remove(step, &self.at),
-            (_, Some(value), false) if self.at.is_empty() => replace(step, value),
-            (_, Some(value), false) => put(step, &self.at, value),
+    /// Changes its step as this entry says, or puts one more behind it.
+    pub(crate) fn apply(self, steps: &mut Vec<Value>) -> Result<(), Fault> {
+        let Self { step, rule, at, .. } = &self;
+        let told = match at {
+            Some(at) => format!("the difference {rule} at {at:?} of step {step}"),
+            None => format!("the difference {rule} of step {step}"),
+        };
+        let of_this_number = |other: &Value| other["step"] == *step;
+        let first = steps.iter().position(of_this_number);
+        let last = steps.iter().rposition(of_this_number);
+        let (Some(first), Some(last)) = (first, last) else {
+            return Err(format!("a difference for step {step}, which is not there"));
+        };
+        let outcome = match self {
+            Self {
+                at: Some(at),
+                then: None,
+                rule,
+                instead,
+                remove,
+                ..
+            } => change(&mut steps[first], &rule, &at, instead, remove),
+            Self {
+                at: None,
+                then: Some(mut then),
+                instead: None,
+                remove: false,
+                ..
+            } => number(&mut then, steps[first]["step"].clone())
+                .map(|()| steps.insert(last + 1, then)),
+            _ => Err("says not what to do".to_owned()),
         };
         outcome.map_err(|fault| format!("{told}: {fault}"))
     }
 }
 
+fn change(
+    step: &mut Value,
+    rule: &str,
+    at: &str,
+    instead: Option<Value>,
+    removed: bool,
+) -> Result<(), Fault> {
+    match (rule, instead, removed) {
+        ("open", None, false) if at.is_empty() => replace(step, json!({"kind": "skip"})),
+        ("open", None, false) => put(step, at, Value::from(OPEN)),
+        ("open", ..) | (_, None, false) | (_, Some(_), true) => {
+            Err("says not what to do".to_owned())
+        }
+        (_, None, true) => remove(step, at),
+        (_, Some(value), false) if at.is_empty() => replace(step, value),
+        (_, Some(value), false) => put(step, at, value),
+    }
+}
+
 /// Puts another step in the place of this one; the number stays.
 fn replace(step: &mut Value, mut value: Value) -> Result<(), Fault> {
-    let members = value.as_object_mut().ok_or("a step is an object")?;
-    members.insert("step".to_owned(), step["step"].clone());
+    number(&mut value, step["step"].clone())?;
     *step = value;
+    Ok(())
+}
+
+fn number(step: &mut Value, number: Value) -> Result<(), Fault> {
+    let members = step.as_object_mut().ok_or("a step is an object")?;
+    members.insert("step".to_owned(), number);
     Ok(())
 }
 
@@ -108,11 +148,20 @@ mod tests {
     use super::*;
 
     fn applied(difference: Value) -> Result<Value, Fault> {
-        let mut step =
-            json!({"step": 1, "kind": "http", "response": {"body": {"list": [1, {"a/b": 2}]}}});
-        let difference: Difference =
-            serde_json::from_value(difference).map_err(|error| error.to_string())?;
-        difference.apply(&mut step).map(|()| step)
+        steps_with(&[difference]).map(|mut steps| steps.remove(0))
+    }
+
+    fn steps_with(differences: &[Value]) -> Result<Vec<Value>, Fault> {
+        let mut steps = vec![
+            json!({"step": 1, "kind": "http", "response": {"body": {"list": [1, {"a/b": 2}]}}}),
+            json!({"step": 2, "kind": "wait"}),
+        ];
+        for difference in differences {
+            let difference: Difference =
+                serde_json::from_value(difference.clone()).map_err(|error| error.to_string())?;
+            difference.apply(&mut steps)?;
+        }
+        Ok(steps)
     }
 
     fn body(difference: Value) -> Value {
@@ -147,6 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn steps_are_put_behind_another_in_their_order() {
+        let then = |kind: &str| json!({"step": 1, "rule": "r", "then": {"kind": kind}});
+        let change = json!({"step": 1, "rule": "r", "at": "", "instead": {"kind": "skip"}});
+        let steps = steps_with(&[then("a"), then("b"), change]).unwrap();
+        let expected = json!([
+            {"step": 1, "kind": "skip"},
+            {"step": 1, "kind": "a"},
+            {"step": 1, "kind": "b"},
+            {"step": 2, "kind": "wait"},
+        ]);
+        assert_eq!(Value::from(steps), expected);
+    }
+
+    #[test]
     fn an_open_entry_is_compared_with_nothing() {
         let step =
             applied(json!({"step": 1, "rule": "open", "at": "/response", "note": "…"})).unwrap();
@@ -168,6 +231,11 @@ mod tests {
             json!({"step": 1, "rule": "open", "at": "/response", "instead": 1}),
             json!({"step": 1, "rule": "r", "at": "", "instead": 1}),
             json!({"step": 1, "rule": "r", "at": "/response", "instead": 1, "typo": 1}),
+            json!({"step": 1, "rule": "r", "at": "", "then": {"kind": "skip"}}),
+            json!({"step": 1, "rule": "r", "then": {"kind": "skip"}, "remove": true}),
+            json!({"step": 1, "rule": "r", "then": 1}),
+            json!({"step": 1, "rule": "r", "instead": 1}),
+            json!({"step": 3, "rule": "r", "then": {"kind": "skip"}}),
         ] {
             assert!(applied(entry.clone()).is_err(), "{entry}");
         }

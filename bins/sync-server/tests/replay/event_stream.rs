@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::connection::{Connection, Outcome};
 use super::http::{self, Answer};
-use super::story::MOMENT;
-use super::{Fault, raw::shortened};
+use super::raw::shortened;
+use super::{Fault, MOMENT};
 
 /// An open stream; whoever drops it goes away.
 pub(crate) struct EventStream {
@@ -18,7 +18,7 @@ pub(crate) struct EventStream {
 }
 
 /// One event.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     /// What stands behind `event: `.
     pub(crate) name: String,
@@ -55,6 +55,7 @@ impl EventStream {
             text: Vec::new(),
             over: false,
         };
+        stream.unpack()?;
         match stream.block(Instant::now() + MOMENT)? {
             Some(Block::Comment) => Ok((answer, Some(stream))),
             other => Err(format!(

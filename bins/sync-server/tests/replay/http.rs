@@ -126,8 +126,7 @@ pub(crate) fn answer_head(bytes: &[u8]) -> Result<Option<(Answer, usize)>, Fault
 
 /// The whole answer that these bytes are.
 pub(crate) fn parse(bytes: &[u8], method: &str) -> Result<Answer, Fault> {
-    let (mut answer, end) =
-        answer_head(bytes)?.ok_or("the connection ended without an answer")?;
+    let (mut answer, end) = answer_head(bytes)?.ok_or("the connection ended without an answer")?;
     let rest = &bytes[end..];
     if answer.status / 100 == 1 {
         return parse(rest, method);

@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::event_stream::Event;
-use super::story::MOMENT;
+use super::raw::shortened;
 use super::world::World;
-use super::{Fault, compare, raw::shortened};
+use super::{Fault, compare, moment_ms};
 
 /// An event as a story tells it.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,17 +19,13 @@ pub(crate) struct ExpectedEvent {
     /// The cursor of the page, if it is the last of one.
     pub(crate) id: Option<String>,
     /// How long it may take to come.
-    #[serde(default = "moment")]
+    #[serde(default = "moment_ms")]
     pub(crate) within_ms: u64,
 }
 
 /// Events that a story tells one behind the other, and that may come in any order.
 #[derive(Clone, Debug)]
 pub(crate) struct Page(Vec<ExpectedEvent>);
-
-fn moment() -> u64 {
-    u64::try_from(MOMENT.as_millis()).expect("a moment is short")
-}
 
 impl ExpectedEvent {
     /// The table that it is about; heartbeats and the like are about none.

@@ -1,12 +1,20 @@
-//! Replays one story: starts the server, sends the requests in order, compares each answer.
+//! Replays one story: starts the server, plays the steps in order, compares what comes back.
+
+use std::time::{Duration, Instant};
 
 use super::database::Store;
 use super::http::{self, Answer};
+use super::live::Connections;
+use super::prepare::{Prepared, prepare};
 use super::raw::shortened;
 use super::server::{self, Keys, Server};
-use super::story::{Exchange, Request, Story, exchanges};
+use super::step::{self, Action, Step};
+use super::story::{Exchange, Request, Setup, Story};
 use super::world::World;
-use super::{Fault, compare};
+use super::{Fault, MOMENT, compare};
+
+/// How long to wait before the counts of health are asked for again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Replays the story of this file against a new server on a new database of this store.
 ///
@@ -20,18 +28,33 @@ pub(crate) fn replay(file: &str, store: Store) {
 }
 
 fn try_to_replay(file: &str, store: Store) -> Result<(), Fault> {
-    let Story {
-        needs,
-        setup,
-        steps,
-        ..
-    } = Story::load(file)?;
-    if !needs.is_empty() {
-        return Err(format!("it needs {needs:?}"));
+    let story = Story::load(file)?;
+    if !story.can_be_replayed() {
+        return Err(format!("it needs {:?}", story.needs));
     }
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let database = store.make(folder.path())?;
-    let mut world = World::new(&setup);
+    let mut world = World::new(&story.setup);
+    let server = start(story.setup, folder.path(), &database.url, &world)?;
+    let mut connections = Connections::to(server.address);
+    for step in step::read(story.steps)? {
+        play(&step, &server, &mut connections, &mut world).map_err(|fault| {
+            format!(
+                "step {}: {fault}\n\nthe end of the server's log:\n{}",
+                step.number,
+                server.log()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn start(
+    setup: Setup,
+    folder: &std::path::Path,
+    database_url: &str,
+    world: &World,
+) -> Result<Server, Fault> {
     let (keys, jwks_url) = if setup
         .unreachable
         .iter()
@@ -42,98 +65,72 @@ fn try_to_replay(file: &str, store: Store) -> Result<(), Fault> {
         (Keys::There, server::serve_keys(world.key_set())?)
     };
     let mut settings = setup.settings;
-    settings.insert("DATABASE_URL".to_owned(), database.url.clone());
+    settings.insert("DATABASE_URL".to_owned(), database_url.to_owned());
     settings.insert("JWKS_URL".to_owned(), jwks_url);
-    let server = Server::start(folder.path(), &settings, keys)?;
-    for exchange in exchanges(steps)? {
-        play(&exchange, &server, &mut world).map_err(|fault| {
-            format!(
-                "step {}: {fault}\n\nthe end of the server's log:\n{}",
-                exchange.step,
-                server.log()
-            )
-        })?;
-    }
-    Ok(())
+    Server::start(folder, &settings, keys)
 }
 
-fn play(exchange: &Exchange, server: &Server, world: &mut World) -> Result<(), Fault> {
-    let answer = send(&exchange.request, server, world)?;
-    let faults = compare::differences(exchange.expected()?.as_ref(), &answer, world);
-    if faults.is_empty() {
-        return Ok(());
+fn play(
+    step: &Step,
+    server: &Server,
+    connections: &mut Connections,
+    world: &mut World,
+) -> Result<(), Fault> {
+    match &step.action {
+        Action::Exchange(exchange) => exchange_in_time(exchange, server, world),
+        Action::Wait(ms) => {
+            std::thread::sleep(Duration::from_millis(*ms));
+            Ok(())
+        }
+        Action::Stream(name, step) => connections.stream(name, step, world),
+        Action::Socket(name, step) => connections.socket(name, step, world),
     }
-    let Request { method, path, .. } = &exchange.request;
-    let body = String::from_utf8_lossy(&answer.body);
-    Err(format!(
-        "{method} {path}\n  {}\n\nthe answer: {} {:?}\n{}",
-        faults.join("\n  "),
-        answer.status,
-        answer.headers,
-        shortened(&body)
-    ))
 }
 
-fn send(request: &Request, server: &Server, world: &mut World) -> Result<Answer, Fault> {
+/// The counts of health follow what they count within moments; every other answer is right at once.
+fn exchange_in_time(exchange: &Exchange, server: &Server, world: &mut World) -> Result<(), Fault> {
+    let until = Instant::now() + MOMENT;
+    loop {
+        let outcome = exchange_once(exchange, server, world);
+        if outcome.is_ok() || exchange.request.path != "/health" || Instant::now() >= until {
+            return outcome;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn exchange_once(exchange: &Exchange, server: &Server, world: &mut World) -> Result<(), Fault> {
+    let request = &exchange.request;
     let Prepared {
         path,
         headers,
         body,
     } = prepare(request, world)?;
-    http::exchange(
+    let answer = http::exchange(
         server.address,
         &request.method,
         &path,
         &headers,
         body.as_deref(),
-    )
+    )?;
+    let faults = compare::differences(exchange.expected()?.as_ref(), &answer, world);
+    answer.held_against(request, faults)
 }
 
-/// A request as it goes out.
-pub(crate) struct Prepared {
-    path: String,
-    headers: Vec<(String, String)>,
-    body: Option<Vec<u8>>,
-}
-
-/// Puts what they stand for in the place of a request's placeholders.
-pub(crate) fn prepare(request: &Request, world: &mut World) -> Result<Prepared, Fault> {
-    let path = world.resolve_path(&request.path)?;
-    let headers = request
-        .headers
-        .iter()
-        .map(|(name, value)| Ok((name.clone(), world.resolve(value)?)));
-    let headers = headers.collect::<Result<_, Fault>>()?;
-    // A method that may have a body says so when it has none.
-    let without = (!matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS")).then(Vec::new);
-    Ok(Prepared {
-        path,
-        headers,
-        body: body(request, world)?.or(without),
-    })
-}
-
-fn body(request: &Request, world: &mut World) -> Result<Option<Vec<u8>>, Fault> {
-    let text = match request {
-        Request {
-            body: Some(body), ..
-        } => world.resolve(&body.to_string())?,
-        Request {
-            text: Some(text), ..
-        } => world.resolve(text)?,
-        Request {
-            repeat: Some(repeat),
-            ..
-        } => repeat.text(),
-        Request {
-            base64: Some(bytes),
-            ..
-        } => {
-            return openssl::base64::decode_block(bytes)
-                .map(Some)
-                .map_err(|error| error.to_string());
+impl Answer {
+    /// Tells what is wrong with the answer to this request, if anything is.
+    pub(crate) fn held_against(&self, request: &Request, faults: Vec<Fault>) -> Result<(), Fault> {
+        if faults.is_empty() {
+            return Ok(());
         }
-        _ => return Ok(None),
-    };
-    Ok(Some(text.into_bytes()))
+        let Request { method, path, .. } = request;
+        let body = String::from_utf8_lossy(&self.body);
+        Err(format!(
+            "{method} {path}\n  {}\n\nthe answer: {} {:?}\n{}",
+            faults.join("\n  "),
+            self.status,
+            self.headers,
+            shortened(&body)
+        ))
+    }
 }

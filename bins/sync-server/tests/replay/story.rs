@@ -37,11 +37,10 @@ pub(crate) struct Setup {
     pub(crate) settings: BTreeMap<String, String>,
 }
 
-/// A step that sends a request and expects an answer.
+/// A request and the answer that is expected.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Exchange {
-    /// Its number in the story.
-    pub(crate) step: u64,
     /// What is sent.
     pub(crate) request: Request,
     response: Value,
@@ -51,7 +50,8 @@ pub(crate) struct Exchange {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
-    /// The method, in capitals.
+    /// The method, in capitals. That of a socket goes without saying.
+    #[serde(default = "get")]
     pub(crate) method: String,
     /// Path and query as they are sent, escaped already.
     pub(crate) path: String,
@@ -76,6 +76,10 @@ pub(crate) struct Repeat {
     unit: String,
     count: usize,
     tail: String,
+}
+
+fn get() -> String {
+    "GET".to_owned()
 }
 
 impl Repeat {
@@ -138,36 +142,21 @@ impl Story {
         Self::parse(&text).map_err(|fault| format!("{file}: {fault}"))
     }
 
+    /// Whether the server has what it needs.
+    pub(crate) fn can_be_replayed(&self) -> bool {
+        self.needs.iter().all(|need| need == "live")
+    }
+
     fn parse(text: &str) -> Result<Self, Fault> {
         let mut story: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         for difference in std::mem::take(&mut story.differences) {
-            let step = story
-                .steps
-                .iter_mut()
-                .find(|step| step["step"] == difference.step);
-            let step = step.ok_or_else(|| {
-                format!(
-                    "a difference for step {}, which is not there",
-                    difference.step
-                )
-            })?;
-            difference.apply(step)?;
+            difference.apply(&mut story.steps)?;
         }
         for step in &mut story.steps {
             *step = generate::expand(std::mem::take(step))?;
         }
         Ok(story)
     }
-}
-
-/// The steps that do something, all of which must be exchanges over HTTP.
-pub(crate) fn exchanges(mut steps: Vec<Value>) -> Result<Vec<Exchange>, Fault> {
-    steps.retain(|step| step["kind"] != "skip");
-    let exchange = |step: Value| match step["kind"].as_str() {
-        Some("http") => serde_json::from_value(step).map_err(|error| error.to_string()),
-        other => Err(format!("a step of kind {other:?} cannot be replayed yet")),
-    };
-    steps.into_iter().map(exchange).collect()
 }
 
 /// The names of all files of `tests/recorded`, in order.
@@ -208,8 +197,10 @@ mod tests {
     fn differences_come_before_what_is_told_in_short_is_written_out() {
         let count = json!([{"step": 1, "rule": "pages", "at": "/response/body/list/0/generate/count", "instead": 1}]);
         let story = story(&count).unwrap();
-        let exchanges = exchanges(story.steps).unwrap();
-        assert_eq!(exchanges[0].response["body"], json!({"list": [{"n": "0"}]}));
+        assert_eq!(
+            story.steps[0]["response"]["body"],
+            json!({"list": [{"n": "0"}]})
+        );
     }
 
     #[test]
@@ -218,19 +209,6 @@ mod tests {
         assert_eq!(
             fault.as_deref(),
             Some("a difference for step 2, which is not there")
-        );
-    }
-
-    #[test]
-    fn a_step_of_another_kind_is_a_fault() {
-        let steps = vec![
-            json!({"step": 1, "kind": "skip"}),
-            json!({"step": 2, "kind": "sse-open"}),
-        ];
-        let fault = exchanges(steps).unwrap_err();
-        assert_eq!(
-            fault,
-            r#"a step of kind Some("sse-open") cannot be replayed yet"#
         );
     }
 

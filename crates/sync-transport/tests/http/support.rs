@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use sync_access::{Clock, DevelopmentIssuer, Verifier, VerifierSettings};
+use sync_notify::Hub;
 use sync_protocol::{AppId, Millis, SpaceId, UserId};
 use sync_store::{
     Grant, MemoryStore, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store,
@@ -44,6 +45,7 @@ pub(crate) struct Make {
     pub(crate) key_host: Option<String>,
     pub(crate) development: bool,
     pub(crate) metrics: Metrics,
+    pub(crate) hub: Arc<Hub>,
 }
 
 impl Default for Make {
@@ -56,6 +58,7 @@ impl Default for Make {
             key_host: None,
             development: false,
             metrics: Metrics::new(),
+            hub: Hub::new(100),
         }
     }
 }
@@ -98,6 +101,8 @@ impl Server {
             clock,
             origins: Origins::parse(make.origins).unwrap(),
             development_issuer: make.development.then_some(own),
+            hub: Arc::clone(&make.hub),
+            relay: None,
             metrics: make.metrics,
             limits: make.limits,
         };

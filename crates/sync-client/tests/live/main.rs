@@ -1,0 +1,5 @@
+//! The live side against servers that break in every way, as told.
+
+mod script;
+mod socket;
+mod stream;

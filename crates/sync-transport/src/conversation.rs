@@ -1,0 +1,371 @@
+//! The conversation on a socket: sign in, then notices, until the client goes, its token expires or the server stops.
+//!
+//! ```text
+//! connected --auth, in time--> listening --news--> sync-available
+//!     |                          |   \--auth--> goes on, for as long as the new token counts
+//!     \--too late: 1008          \--expired, another user: 1008; silent, server stops: 1001
+//! ```
+//!
+//! One message is worked on at a time, and what is told in the meantime is merged by the hub: a client that does not read
+//! holds no queue here. Deadlines are kept by the clock, whatever the client sends or does not send.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use sync_access::{Identity, TokenError};
+use sync_notify::{Interest, Listener, Waiting};
+use sync_protocol::{AppId, ClientId, SpaceId, Tables, UserId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+
+use crate::connection::Stopping;
+use crate::rate::Rate;
+use crate::service::Shared;
+use crate::spoken::{Heard, Said};
+
+/// The longest message of a client, in bytes: a token of 8 KiB fits several times.
+const MAX_MESSAGE_BYTES: usize = 32 * 1024;
+/// What is kept for reading. Messages that are longer get more for as long as they take.
+const READ_BUFFER_BYTES: usize = 1024;
+/// More than the longest message of ours: 1,024 names of tables.
+const WRITE_BUFFER_BYTES: usize = 1024 * 1024;
+/// How long the grants of a user may take at the sign-in, and after how long they are asked for again.
+const GRANTS_TIME: Duration = Duration::from_secs(5);
+const GRANTS_PAUSE: Duration = Duration::from_secs(2);
+/// How long the client may take to hear the last word, and to go.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
+/// What is passed over of what it was still sending.
+const FAREWELL_BYTES: usize = 16 * 1024 * 1024;
+
+/// A socket.
+pub(crate) struct Conversation {
+    service: Shared,
+    app: Option<AppId>,
+    socket: WebSocketStream<TokioIo<Upgraded>>,
+    rate: Rate,
+    began: Instant,
+    /// When the client said something last.
+    heard: Instant,
+    /// Whether it was asked since whether it is there.
+    was_asked: bool,
+    member: Option<Member>,
+}
+
+/// Who is signed in.
+struct Member {
+    user: UserId,
+    listener: Listener,
+    expires: Instant,
+    /// When to ask for the grants, if they are not known.
+    ask_grants: Option<Instant>,
+}
+
+/// Why a conversation ends.
+#[derive(Debug)]
+enum End {
+    /// The client is gone, or the connection is.
+    Gone,
+    /// It is ended with this code and reason.
+    Close(CloseCode, String),
+}
+
+/// What happens next.
+enum Event {
+    Message(Option<Result<Message, Error>>),
+    Told(Waiting),
+    Clock,
+}
+
+impl Conversation {
+    /// Of all apps, or of one.
+    pub(crate) async fn begin(
+        service: Shared,
+        app: Option<AppId>,
+        socket: TokioIo<Upgraded>,
+    ) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_message_size(Some(MAX_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        let now = Instant::now();
+        Self {
+            service,
+            app,
+            socket: WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await,
+            rate: Rate::new(now),
+            began: now,
+            heard: now,
+            was_asked: false,
+            member: None,
+        }
+    }
+
+    /// Holds it to its end.
+    pub(crate) async fn hold(mut self, mut stopping: Stopping) {
+        let end = tokio::select! {
+            biased;
+            () = stopping.told() => close(CloseCode::Away, "the server stops: connect again"),
+            end = self.talk() => end,
+        };
+        // Nobody listens any more, before anything else is waited for.
+        self.member = None;
+        self.part(end).await;
+    }
+
+    async fn talk(&mut self) -> End {
+        loop {
+            let done = match self.next().await {
+                Event::Message(message) => self.hear(message).await,
+                Event::Told(waiting) => self.tell(waiting).await,
+                Event::Clock => self.look_at_clock().await,
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        let deadline = self.deadline();
+        let told = async {
+            match &self.member {
+                Some(member) => member.listener.waiting().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = sleep_until(deadline) => Event::Clock,
+            message = self.socket.next() => Event::Message(message),
+            waiting = told => Event::Told(waiting),
+        }
+    }
+
+    /// When there is something to do by the clock.
+    fn deadline(&self) -> Instant {
+        let limits = &self.service.limits;
+        let alive = if self.was_asked {
+            self.heard + limits.silence
+        } else {
+            self.heard + limits.heartbeat.min(limits.silence)
+        };
+        let by_sign_in = match &self.member {
+            None => self.began + limits.sign_in,
+            Some(member) => member
+                .ask_grants
+                .map_or(member.expires, |at| at.min(member.expires)),
+        };
+        alive.min(by_sign_in)
+    }
+
+    async fn look_at_clock(&mut self) -> Result<(), End> {
+        let (now, limits) = (Instant::now(), &self.service.limits);
+        match &self.member {
+            None if now >= self.began + limits.sign_in => {
+                return Err(close(CloseCode::Policy, "nobody signed in in time"));
+            }
+            Some(member) if now >= member.expires => {
+                return Err(close(CloseCode::Policy, "the token has expired"));
+            }
+            _ => {}
+        }
+        if now >= self.heard + limits.silence {
+            return Err(close(CloseCode::Away, "the client is silent"));
+        }
+        if now >= self.heard + limits.heartbeat && !self.was_asked {
+            self.was_asked = true;
+            self.send(Message::Ping(Bytes::new())).await?;
+        }
+        self.ask_grants(now).await;
+        Ok(())
+    }
+
+    async fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
+        let message = message.ok_or(End::Gone)?.map_err(|error| broken(&error))?;
+        let now = Instant::now();
+        self.heard = now;
+        self.was_asked = false;
+        if !self.rate.allows(now) {
+            return Err(close(CloseCode::Policy, "too many messages"));
+        }
+        match message {
+            Message::Text(text) => self.answer(&text).await,
+            Message::Binary(_) => Err(close(CloseCode::Unsupported, "send text")),
+            Message::Close(_) => Err(End::Gone),
+            // A ping is answered below here.
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+        }
+    }
+
+    async fn answer(&mut self, text: &str) -> Result<(), End> {
+        match Heard::parse(text) {
+            Ok(Heard::Ping) => self.say(&Said::Pong).await,
+            Ok(Heard::Auth { token, client }) => self.sign_in(&token, client).await,
+            Err(message) => self.say(&Said::Error { message: &message }).await,
+        }
+    }
+
+    async fn sign_in(&mut self, token: &str, client: Option<ClientId>) -> Result<(), End> {
+        let verified = self.service.verifier.verify(token);
+        let verified = timeout(self.service.limits.sign_in, verified).await;
+        let identity = match verified.unwrap_or(Err(TokenError::KeysUnavailable)) {
+            Ok(identity) => identity,
+            Err(error) => {
+                let code = match error {
+                    TokenError::KeysUnavailable => CloseCode::Again,
+                    _ => CloseCode::Policy,
+                };
+                return self.refuse(code, error.client_message()).await;
+            }
+        };
+        let expires = self
+            .service
+            .verifier
+            .counts_until(&identity, self.service.now());
+        let expires = self.service.instant(expires);
+        match &mut self.member {
+            Some(member) if member.user != identity.user => {
+                let message = "another user is signed in here: open another socket";
+                return self.refuse(CloseCode::Policy, message).await;
+            }
+            Some(member) => {
+                member.listener.set_client(client);
+                member.expires = expires;
+            }
+            None => self.admit(identity, client, expires).await?,
+        }
+        self.say(&Said::AuthOk).await
+    }
+
+    async fn admit(
+        &mut self,
+        identity: Identity,
+        client: Option<ClientId>,
+        expires: Instant,
+    ) -> Result<(), End> {
+        let user = identity.user;
+        let listener = self.service.hub.listen(Interest {
+            user: user.clone(),
+            client,
+            app: self.app.clone(),
+            tables: Tables::All,
+        });
+        let Ok(listener) = listener else {
+            let message = "you have too many streams and sockets open: close some";
+            return self.refuse(CloseCode::Again, message).await;
+        };
+        let now = Instant::now();
+        self.member = Some(Member {
+            user,
+            listener,
+            expires,
+            ask_grants: Some(now),
+        });
+        self.ask_grants(now).await;
+        Ok(())
+    }
+
+    /// Listens to the spaces of the grants, if it is time to ask for them.
+    async fn ask_grants(&mut self, now: Instant) {
+        let Some(member) = &mut self.member else {
+            return;
+        };
+        if member.ask_grants.is_none_or(|at| now < at) {
+            return;
+        }
+        let grants = self.service.store.grants(member.user.clone());
+        member.ask_grants = match timeout(GRANTS_TIME, grants).await {
+            Ok(Ok(grants)) => {
+                let spaces: BTreeSet<SpaceId> =
+                    grants.into_iter().map(|grant| grant.space).collect();
+                member.listener.set_spaces(spaces);
+                None
+            }
+            Ok(Err(_)) | Err(_) => Some(Instant::now() + GRANTS_PAUSE),
+        };
+    }
+
+    async fn tell(&mut self, waiting: Waiting) -> Result<(), End> {
+        if waiting.overflowed {
+            let reason = "more tables have changes than can be named: pull all, and connect again";
+            return Err(close(CloseCode::Again, reason));
+        }
+        if let (true, Some(member)) = (waiting.access, &mut self.member) {
+            member.ask_grants = Some(Instant::now());
+        }
+        for (app, tables) in &waiting.tables {
+            self.say(&Said::SyncAvailable { app, tables }).await?;
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong, and ends.
+    async fn refuse(&mut self, code: CloseCode, message: &str) -> Result<(), End> {
+        self.say(&Said::Error { message }).await?;
+        Err(close(code, message))
+    }
+
+    async fn say(&mut self, said: &Said<'_>) -> Result<(), End> {
+        self.send(Message::text(said.to_text())).await
+    }
+
+    /// Sends, for as long as the connection lets a write wait.
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        self.socket.send(message).await.map_err(|_| End::Gone)
+    }
+
+    /// Says the last word, and lets what the client was still sending come to its end: a connection that is closed on it
+    /// would take the last word with it.
+    async fn part(mut self, end: End) {
+        let socket = &mut self.socket;
+        let parting = async {
+            let End::Close(code, reason) = end else {
+                return drop(socket.close(None).await);
+            };
+            self.service.metrics.closed(code.into());
+            let reason = reason.into();
+            let last = Message::Close(Some(CloseFrame { code, reason }));
+            if socket.send(last).await.is_ok() {
+                let _ = socket.get_mut().shutdown().await;
+                drain(socket.get_mut()).await;
+            }
+        };
+        let _ = timeout(FAREWELL_TIME, parting).await;
+    }
+}
+
+fn close(code: CloseCode, reason: &str) -> End {
+    End::Close(code, reason.to_owned())
+}
+
+/// What a client did that this protocol does not know.
+fn broken(error: &Error) -> End {
+    match error {
+        Error::Capacity(_) => close(CloseCode::Size, "a message has at most 32 KiB"),
+        Error::Utf8(_) => close(CloseCode::Invalid, "text is UTF-8"),
+        Error::Protocol(_) => close(CloseCode::Protocol, "that is no WebSocket frame"),
+        _ => End::Gone,
+    }
+}
+
+async fn drain(socket: &mut TokioIo<Upgraded>) {
+    let mut buffer = [0; 4096];
+    let mut room = FAREWELL_BYTES;
+    while let Ok(bytes @ 1..) = socket.read(&mut buffer).await {
+        room = room.saturating_sub(bytes);
+        if room == 0 {
+            return;
+        }
+    }
+}
