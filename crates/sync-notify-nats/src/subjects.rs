@@ -91,19 +91,9 @@ mod tests {
     #[test]
     fn the_part_of_an_audience_never_changes() {
         assert_eq!(fnv1a([].into_iter()), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(
-            fnv1a(
-                *b"foobar"
-                    .iter()
-                    .as_slice()
-                    .first_chunk()
-                    .unwrap()
-                    .into_iter()
-            ),
-            0x8594_4171_f739_67e8
-        );
+        assert_eq!(fnv1a(b"foobar".iter().copied()), 0x8594_4171_f739_67e8);
         let parts = ["ann", "bob", "jörg"].map(|name| part_of(&News::Access(user(name))));
-        assert_eq!(parts, [0, 0, 0]);
+        assert_eq!(parts, [27, 27, 60]);
     }
 
     #[test]

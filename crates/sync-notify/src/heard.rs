@@ -18,15 +18,15 @@ type Place = (Audience, AppId, TableName, Option<Writer>);
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     places: HashMap<Place, i64>,
-    /// Up to where nobody looks any more.
-    floor: i64,
+    /// Up to where nobody looks any more; nothing is remembered as long as nobody looks at all.
+    floor: Option<i64>,
 }
 
 impl Heard {
     /// Keeps of a notice what was not told before, and remembers it; `None` if nothing is left.
     pub(crate) fn news(&mut self, mut notice: Notice) -> Option<Notice> {
         let position = notice.position;
-        if position > self.floor {
+        if self.floor.is_some_and(|floor| position > floor) {
             if self.places.len() + notice.tables.len() > MAX_PLACES {
                 self.places.clear();
             }
@@ -44,7 +44,7 @@ impl Heard {
 
     /// Forgets what no look will find again: whatever is at or below this position.
     pub(crate) fn settle(&mut self, floor: i64) {
-        self.floor = floor;
+        self.floor = Some(floor);
         self.places.retain(|_, position| *position > floor);
     }
 }

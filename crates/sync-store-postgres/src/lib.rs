@@ -12,6 +12,9 @@
 //! What is sent together is sent in the order of the list, as statements of their own: rows are read by a later statement
 //! than the locks, so its snapshot is younger than they are (`semantics.md`, Isolation level).
 //!
+//! Beside the store, on connections of their own: the relay that carries notices between nodes, and the look at the log for
+//! what no notice has told.
+//!
 //! The crate knows no HTTP, no tokens and no merge rule. Who may see what is decided by `Scope`, and enforced again by
 //! row-level security (`migrations/0003_walls.sql`).
 
@@ -22,10 +25,12 @@ mod endpoint;
 mod exchange;
 mod failure;
 mod instant;
+mod lookout;
 mod migrations;
 mod page;
 mod pool;
 mod queries;
+mod relay;
 mod session;
 mod standing;
 mod store;
@@ -35,5 +40,7 @@ mod write;
 
 pub use check::check;
 pub use config::{BeforeCommit, Config, Fate, POOL_SIZE};
+pub use lookout::Lookout;
 pub use migrations::migrate;
+pub use relay::PostgresRelay;
 pub use store::PostgresStore;

@@ -3,6 +3,7 @@
 //! Deltas compare whole rows, `(scope, app_id, position) > (…)`, and sort by the same columns: only the index of live
 //! rows yields that order, so that no plan can walk the whole log by position or sort the history of a user.
 
+pub(crate) mod live;
 pub(crate) mod own;
 pub(crate) mod upkeep;
 
@@ -367,9 +368,10 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     /// The statements on the log or the records that have no scope among their conditions, and why.
-    const ACROSS_SCOPES: [(&str, &str); 5] = [
+    const ACROSS_SCOPES: [(&str, &str); 6] = [
         ("APPEND", "the scope is among the values"),
         ("KEEP", "the scope is among the values and in the key"),
+        ("COMMITTED", "tells nodes that there is something, not what"),
         ("DUE", "finds the scopes that maintenance then locks"),
         (
             "REMOVE_DEAD",
@@ -382,6 +384,7 @@ mod tests {
     fn statements() -> Vec<(&'static str, &'static str)> {
         let sources = [
             include_str!("queries.rs"),
+            include_str!("queries/live.rs"),
             include_str!("queries/own.rs"),
             include_str!("queries/upkeep.rs"),
         ];

@@ -126,34 +126,24 @@ pub(crate) fn is_end(error: &std::io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Shutdown, TcpListener};
-    use std::thread::JoinHandle;
-
+    use super::super::scripted;
     use super::*;
 
-    /// A server that says these texts to whoever comes, each as a write of its own, and then ends the connection.
-    fn server(texts: &'static [&'static str]) -> (SocketAddr, JoinHandle<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let _ = stream.read(&mut [0; 1024]).unwrap();
-            for text in texts {
-                stream.write_all(text.as_bytes()).unwrap();
-            }
-            stream.shutdown(Shutdown::Write).unwrap();
-        });
-        (address, serving)
+    fn says(texts: &[&str]) -> Result<(Answer, Connection), Fault> {
+        let texts = texts.iter().map(|text| (*text).to_owned());
+        let (address, serving) = scripted::says(texts.collect());
+        let opened = Connection::open(address, "GET / HTTP/1.1\r\n");
+        serving.join().unwrap();
+        opened
     }
 
     #[test]
     fn the_head_of_a_stream_is_an_answer_and_what_follows_stays() {
-        let (address, serving) = server(&[
+        let (answer, mut connection) = says(&[
             "HTTP/1.1 200 OK\r\ncontent-ty",
             "pe: text/event-stream\r\n\r\n: a",
-        ]);
-        let (answer, mut connection) = Connection::open(address, "GET / HTTP/1.1\r\n").unwrap();
-        serving.join().unwrap();
+        ])
+        .unwrap();
         assert_eq!((answer.status, answer.body.len()), (200, 0));
         let until = Instant::now() + MOMENT;
         while connection.read(until).unwrap() == Outcome::More {}
@@ -162,22 +152,18 @@ mod tests {
 
     #[test]
     fn a_refusal_is_read_with_its_body() {
-        let (address, serving) = server(&[
+        let (answer, _) = says(&[
             "HTTP/1.1 401 Unauthorized\r\ncontent-length: 4\r\n\r\n",
             "no",
             "ne",
-        ]);
-        let (answer, _) = Connection::open(address, "GET / HTTP/1.1\r\n").unwrap();
-        serving.join().unwrap();
+        ])
+        .unwrap();
         assert_eq!((answer.status, answer.body), (401, b"none".to_vec()));
     }
 
     #[test]
     fn an_answer_that_is_cut_off_is_a_fault() {
-        let (address, serving) =
-            server(&["HTTP/1.1 401 Unauthorized\r\ncontent-length: 4\r\n\r\nno"]);
-        let fault = Connection::open(address, "GET / HTTP/1.1\r\n").err();
-        serving.join().unwrap();
+        let fault = says(&["HTTP/1.1 401 Unauthorized\r\ncontent-length: 4\r\n\r\nno"]).err();
         assert_eq!(fault.as_deref(), Some("the body has 2 of 4 bytes"));
     }
 }

@@ -143,24 +143,16 @@ pub(crate) fn block_of(block: &[u8]) -> Result<Block, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::{Shutdown, TcpListener};
     use std::time::Duration;
 
+    use super::super::scripted::says;
     use super::*;
 
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
 
     /// Opens a stream of a server that says this and then ends it.
-    fn opened(says: String) -> Result<EventStream, Fault> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let _ = stream.read(&mut [0; 1024]).unwrap();
-            stream.write_all(says.as_bytes()).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
-        });
+    fn opened(text: String) -> Result<EventStream, Fault> {
+        let (address, serving) = says(vec![text]);
         let opened = EventStream::open(address, "/", &[]);
         serving.join().unwrap();
         opened.map(|(_, stream)| stream.expect("200"))
@@ -213,15 +205,8 @@ mod tests {
 
     #[test]
     fn a_refusal_opens_no_stream() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let _ = stream.read(&mut [0; 1024]).unwrap();
-            stream
-                .write_all(b"HTTP/1.1 402 Payment Required\r\ncontent-length: 2\r\n\r\n{}")
-                .unwrap();
-        });
+        let refusal = "HTTP/1.1 402 Payment Required\r\ncontent-length: 2\r\n\r\n{}";
+        let (address, serving) = says(vec![refusal.to_owned()]);
         let (answer, stream) = EventStream::open(address, "/", &[]).unwrap();
         serving.join().unwrap();
         assert_eq!((answer.status, answer.body), (402, b"{}".to_vec()));

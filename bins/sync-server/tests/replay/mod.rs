@@ -14,6 +14,8 @@ mod prepare;
 mod raw;
 mod rehearsal;
 mod run;
+#[cfg(test)]
+mod scripted;
 mod server;
 mod socket;
 mod step;

@@ -10,7 +10,7 @@ use super::http::Answer;
 use super::page::Page;
 use super::prepare::prepare;
 use super::socket::Farewell;
-use super::step::{self, Action, By, SocketStep, StreamStep};
+use super::step::{self, Action, By, Close, SocketStep, StreamStep};
 use super::story::{Exchange, Expected, Story, Verbatim};
 use super::world::World;
 use super::{Fault, compare};
@@ -77,9 +77,9 @@ impl Rehearsal {
                 content.bytes(&mut self.world)?;
             }
             SocketStep::Receive { message, .. } => self.message(message)?,
-            SocketStep::Close {
+            SocketStep::Close(Close {
                 by, code, reason, ..
-            } => {
+            }) => {
                 if *by == By::Server {
                     self.farewell(*code, reason.as_deref())?;
                 }

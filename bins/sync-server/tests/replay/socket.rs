@@ -166,40 +166,24 @@ fn key() -> String {
 }
 
 /// What a server answers to this key.
-fn accept(key: &str) -> String {
+pub(crate) fn accept(key: &str) -> String {
     encode_block(&openssl::sha::sha1(format!("{key}{GUID}").as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::io::Read;
     use std::thread::JoinHandle;
     use std::time::Duration;
 
+    use super::super::scripted::serves_a_socket;
     use super::*;
 
     /// A socket, and the server on its other side, which does this.
     fn pair<T: Send + 'static>(
         serve: impl FnOnce(WebSocket<TcpStream>) -> T + Send + 'static,
     ) -> (Socket, JoinHandle<T>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).unwrap();
-                head.push(char::from(byte[0]));
-            }
-            let key = head.split("sec-websocket-key: ").nth(1).unwrap();
-            let accept = accept(key.trim());
-            let answer = "HTTP/1.1 101 Switching\r\nupgrade: WebSocket\r\nconnection: Upgrade\r\n";
-            let answer = format!("{answer}sec-websocket-accept: {accept}\r\n\r\n");
-            stream.write_all(answer.as_bytes()).unwrap();
-            serve(WebSocket::from_raw_socket(stream, Role::Server, None))
-        });
+        let (address, serving) = serves_a_socket(serve);
         let (_, socket) = Socket::open(address, "/ws", &[]).unwrap();
         (socket.unwrap(), serving)
     }

@@ -71,17 +71,22 @@ pub(crate) enum SocketStep {
     },
     /// Closes it, or expects the server to do so.
     #[serde(rename = "ws-close")]
-    Close {
-        /// Who closes it.
-        by: By,
-        /// With this code.
-        code: u16,
-        /// And this reason; any if there is none.
-        reason: Option<String>,
-        /// How long the server may take.
-        #[serde(default = "moment_ms")]
-        within_ms: u64,
-    },
+    Close(Close),
+}
+
+/// The end of a socket.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Close {
+    /// Who closes it.
+    pub(crate) by: By,
+    /// With this code.
+    pub(crate) code: u16,
+    /// And this reason; any if there is none.
+    pub(crate) reason: Option<String>,
+    /// How long the server may take.
+    #[serde(default = "moment_ms")]
+    pub(crate) within_ms: u64,
 }
 
 /// Who closes a socket.

@@ -3,3 +3,4 @@
 mod script;
 mod socket;
 mod stream;
+mod stream_script;

@@ -6,6 +6,7 @@ mod contract;
 mod exchange;
 mod failure;
 mod heavy;
+mod live;
 mod migrations;
 mod support;
 mod sweep;

@@ -1,0 +1,220 @@
+//! Looks at the log for what was committed and nobody has told: the node that should have told it is gone, or the relay is.
+//!
+//! Positions are drawn before their rows can be seen, so a row may turn up behind others that a look has seen already. A
+//! look therefore begins again at the *floor*: everything up to it is settled.
+//!
+//! ```text
+//! a look:  1 clock (the mark)   2 who writes now   3 rows behind the floor
+//!          whoever drew up to the mark had its locks then: it is among 2, or its rows are in 3
+//! later:   when none of those of 2 writes any more, and the rows were read once more, the mark is the new floor
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use futures_util::future::try_join;
+use sync_notify::{Hub, Notice, Writer};
+use sync_protocol::{AppId, ClientId, TableName, UserId};
+use sync_store::{Scope, StoreError};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_postgres::Row;
+
+use crate::config::Config;
+use crate::endpoint::Endpoint;
+use crate::failure::Failure;
+use crate::page::unreadable;
+use crate::pool::pool;
+use crate::queries::{self, live};
+use crate::session::{Acting, Session, answered};
+
+/// How often it looks (`wire.md`: a notice comes at the latest after 2 s, whatever was lost between nodes). A look takes its
+/// time, too.
+const EVERY: Duration = Duration::from_millis(1_500);
+/// How many rows one statement looks at.
+const ROWS: i64 = 20_000;
+/// Before the first look everything older than this is settled, in nanoseconds.
+const FIRST_LOOK_BACK: i64 = 60_000_000_000;
+/// No push writes for longer: what still holds a lock of before belongs to another program.
+const LONGEST_PUSH: Duration = Duration::from_secs(120);
+/// One look at a time.
+const CONNECTIONS: usize = 1;
+
+const STATEMENTS: &[&str] = &[
+    queries::BEGIN,
+    queries::OPEN,
+    live::CLOCK,
+    live::WRITING,
+    live::COMMITTED,
+    queries::COMMIT,
+    queries::ROLLBACK,
+];
+
+/// A task that looks at the log for a node. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Lookout {
+    task: JoinHandle<()>,
+}
+
+impl Lookout {
+    /// Starts to look, and goes on for as long as it lives: the database may be away.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Fault`] if the URL cannot be read.
+    pub fn start(config: &Config, hub: Arc<Hub>) -> Result<Self, StoreError> {
+        let endpoint = Endpoint::parse(&config.url)?;
+        let pool = pool(&endpoint, CONNECTIONS, STATEMENTS)?;
+        let task = tokio::spawn(keep_looking(pool, hub));
+        Ok(Self { task })
+    }
+}
+
+impl Drop for Lookout {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn keep_looking(pool: Pool, hub: Arc<Hub>) {
+    let mut eyes = Eyes::default();
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = hub.look_wanted() => {}
+        }
+        if let Err(failure) = eyes.look(&pool, &hub).await {
+            hub.look_failed();
+            let error = failure.into_error();
+            tracing::debug!(%error, "a look at the log failed; it is tried again");
+        }
+    }
+}
+
+/// How far the log is settled.
+#[derive(Debug, Default)]
+struct Eyes {
+    floor: Option<i64>,
+    mark: Option<Mark>,
+}
+
+/// What will be settled once nobody writes any more who did.
+#[derive(Debug)]
+struct Mark {
+    position: i64,
+    writing: BTreeSet<String>,
+    set: Instant,
+}
+
+impl Eyes {
+    async fn look(&mut self, pool: &Pool, hub: &Hub) -> Result<(), Failure> {
+        let session = Session::take(pool).await?;
+        let outcome = self.look_within(&session, hub).await;
+        session.close(outcome).await
+    }
+
+    async fn look_within(&mut self, session: &Session, hub: &Hub) -> Result<(), Failure> {
+        answered(session.open(Acting::Maintenance, "")).await?;
+        let [clock, writing, committed] = session
+            .statements([live::CLOCK, live::WRITING, live::COMMITTED])
+            .await?;
+        let connection = session.connection();
+        let asked = try_join(
+            connection.query_one(&clock, &[]),
+            connection.query(&writing, &[]),
+        );
+        let (clock, writing) = answered(asked).await?;
+        let (clock, writing) = (clock.get(0), writing.iter().map(|row| row.get(0)).collect());
+        let floor = self.floor(clock);
+        let mut after = floor;
+        loop {
+            let rows = answered(connection.query(&committed, &[&after, &ROWS])).await?;
+            let found = Found::read(&rows)?;
+            after = found.last.unwrap_or(after);
+            let is_all = found.rows < ROWS;
+            hub.find(found.notices, floor);
+            if is_all {
+                break;
+            }
+        }
+        session.commit().await?;
+        self.settle(clock, writing);
+        Ok(())
+    }
+
+    /// Where to begin. A clock that stands lower than before is another one: the database was restored.
+    fn floor(&mut self, clock: i64) -> i64 {
+        if self.floor.is_some_and(|floor| floor > clock) {
+            *self = Self::default();
+        }
+        *self
+            .floor
+            .get_or_insert_with(|| clock.saturating_sub(FIRST_LOOK_BACK))
+    }
+
+    /// Moves the floor if it may, after the rows were read.
+    fn settle(&mut self, clock: i64, writing: BTreeSet<String>) {
+        if let Some(mark) = &mut self.mark {
+            mark.writing.retain(|one| writing.contains(one));
+            if !mark.writing.is_empty() && mark.set.elapsed() < LONGEST_PUSH {
+                return;
+            }
+            self.floor = Some(mark.position);
+        }
+        self.mark = Some(Mark {
+            position: clock,
+            writing,
+            set: Instant::now(),
+        });
+    }
+}
+
+/// What a statement has found.
+struct Found {
+    notices: Vec<Notice>,
+    /// How many rows it looked at.
+    rows: i64,
+    /// The position of the last of them.
+    last: Option<i64>,
+}
+
+impl Found {
+    /// Reads the rows of [`live::COMMITTED`]: one notice for each table, with the position of that table.
+    fn read(rows: &[Row]) -> Result<Self, StoreError> {
+        let mut found = Self {
+            notices: Vec::with_capacity(rows.len()),
+            rows: 0,
+            last: None,
+        };
+        for row in rows {
+            let position: i64 = row.get(5);
+            found.rows += row.get::<_, i64>(6);
+            found.last = found.last.max(Some(position));
+            found.notices.push(notice(row, position)?);
+        }
+        Ok(found)
+    }
+}
+
+fn notice(row: &Row, position: i64) -> Result<Notice, StoreError> {
+    let scope = Scope::from_key(row.get(0)).ok_or_else(|| unreadable("a scope"))?;
+    let writer = match (row.get(3), row.get::<_, Option<&str>>(4)) {
+        (Some(user), Some(client)) if !client.is_empty() => Some(Writer {
+            user: UserId::new(user).map_err(unreadable)?,
+            client: ClientId::new(client).map_err(unreadable)?,
+        }),
+        _ => None,
+    };
+    let table = TableName::new(row.get(2)).map_err(unreadable)?;
+    Ok(Notice {
+        audience: scope.audience().clone(),
+        app: AppId::new(row.get(1)).map_err(unreadable)?,
+        tables: BTreeSet::from([table]),
+        writer,
+        position,
+    })
+}
