@@ -20,7 +20,7 @@ pub(crate) fn web(setting: &str, address: Option<&str>) -> Result<(), String> {
 ///
 /// As for [`web`].
 pub(crate) fn nats(setting: &str, addresses: Option<&str>) -> Result<(), String> {
-    let is_good = |address: &str| is_url(address.trim(), &["nats", "tls", "ws", "wss"]);
+    let is_good = |address: &str| is_url(address.trim(), &["nats", "tls"]);
     match addresses {
         Some(addresses) if !addresses.split(',').all(is_good) => Err(format!(
             "{setting} is no URL: it must be like nats://nats.example.org:4222"

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use sync_store::Finding;
 
-use crate::database;
 use crate::serve::{now, verifier};
 use crate::settings::{Command, Settings};
+use crate::{database, nodes};
 
 /// Tries everything and prints a line for each; fails if one does not work.
 pub(crate) async fn check(settings: &Settings) -> ExitCode {
@@ -26,6 +26,10 @@ pub(crate) async fn check(settings: &Settings) -> ExitCode {
             Finding::Ill(line) => report.fails("database", line),
         }),
         Err(fault) => report.fails("database", &fault),
+    }
+    match nodes::check(settings).await {
+        Ok(line) => report.works("notices", &line),
+        Err(fault) => report.fails("notices", &fault),
     }
     keys(settings, &mut report).await;
     report.end()

@@ -70,7 +70,8 @@ pub(crate) async fn check(settings: &Settings) -> Result<Vec<Finding>, String> {
     }
 }
 
-fn postgres(settings: &Settings, url: String) -> sync_store_postgres::Config {
+/// How the settings say that PostgreSQL is used.
+pub(crate) fn postgres(settings: &Settings, url: String) -> sync_store_postgres::Config {
     sync_store_postgres::Config {
         rules: settings.rules(),
         pool_size: usize::from(settings.sync_pool_size),

@@ -4,6 +4,7 @@ mod address;
 mod check;
 mod database;
 mod logging;
+mod nodes;
 mod serve;
 mod settings;
 mod sweep;

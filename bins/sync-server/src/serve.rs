@@ -11,6 +11,7 @@ use sync_transport::{Drained, Limits, Metrics, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::nodes::Nodes;
 use crate::settings::{Command, Database, KeyHosts, Settings};
 use crate::{database, logging, sweep, welcome};
 
@@ -40,7 +41,8 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
     let address = listener
         .local_addr()
         .map_err(|error| format!("the listener has no address: {error}"))?;
-    let hub = Hub::new(256);
+    let hub = Hub::new(settings.sync_live_per_user.into());
+    let nodes = Nodes::join(settings, &hub)?;
     let metrics = Metrics::new();
     let sweeper = tokio::spawn(sweep::sweep(store.clone(), clock.clone(), metrics.clone()));
     let service = Service {
@@ -50,7 +52,7 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
         origins: settings.origins()?,
         development_issuer,
         hub,
-        relay: None,
+        relay: nodes.relay.clone(),
         metrics,
         limits: Limits {
             connections: connections(settings),

@@ -128,9 +128,12 @@ pub(crate) struct Settings {
         hide_env_values = true
     )]
     pub(crate) billing_exempt_apps: Vec<String>,
-    /// A NATS server that carries notices between nodes (a later version uses it)
+    /// A NATS server that carries notices between nodes instead of PostgreSQL: `nats://` or `tls://`, several with commas
     #[arg(long, env = "NATS_URL", global = true, hide_env_values = true)]
     pub(crate) nats_url: Option<String>,
+    /// What the subjects of notices in NATS begin with: one for all nodes of a database, another for each database
+    #[arg(long, env = "SYNC_NATS_SUBJECT", default_value = sync_notify_nats::DEFAULT_PREFIX, global = true, hide_env_values = true)]
+    pub(crate) sync_nats_subject: String,
     /// How log lines are written
     #[arg(long, env = "SYNC_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true, hide_env_values = true)]
     pub(crate) sync_log_format: LogFormat,
@@ -155,6 +158,9 @@ pub(crate) struct Settings {
     /// Connections of clients at a time
     #[arg(long, env = "SYNC_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..), global = true, hide_env_values = true)]
     pub(crate) sync_max_connections: u32,
+    /// Streams and sockets of one user at a time, on one node
+    #[arg(long, env = "SYNC_LIVE_PER_USER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..), global = true, hide_env_values = true)]
+    pub(crate) sync_live_per_user: u16,
     /// Days for which dead rows and the values of deleted records are kept
     #[arg(long, env = "SYNC_HISTORY_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=3650), global = true, hide_env_values = true)]
     pub(crate) sync_history_days: u16,
@@ -339,28 +345,34 @@ impl Settings {
                 "spaces have no members",
             ),
             (
-                "NATS",
-                "NATS_URL",
-                self.nats_url.is_some(),
-                "there are no notices to carry yet",
-            ),
-            (
                 "rows tokens",
                 "JWT_SECRET",
                 self.jwt_secret.is_some(),
                 "tokens are verified by JWKS_URL alone",
             ),
         ];
-        adapters
-            .map(|(adapter, setting, is_set, so)| {
-                let why = if is_set {
-                    "is set, but this version does not use it yet"
-                } else {
-                    "is not set"
-                };
-                format!("{adapter}: off, {setting} {why}; {so}")
-            })
-            .into()
+        let off = adapters.map(|(adapter, setting, is_set, so)| {
+            let why = if is_set {
+                "is set, but this version does not use it yet"
+            } else {
+                "is not set"
+            };
+            format!("{adapter}: off, {setting} {why}; {so}")
+        });
+        off.into_iter().chain(self.nats_off()).collect()
+    }
+
+    fn nats_off(&self) -> Option<String> {
+        match (&self.nats_url, self.database()) {
+            (Some(_), Ok(Database::Postgres(_))) => None,
+            (Some(_), _) => Some("NATS: off, SQLite serves one node alone".to_owned()),
+            (None, Ok(Database::Postgres(_))) => {
+                Some("NATS: off, NATS_URL is not set; PostgreSQL carries notices".to_owned())
+            }
+            (None, _) => {
+                Some("NATS: off, NATS_URL is not set; one node needs no notices".to_owned())
+            }
+        }
     }
 }
 

@@ -1,0 +1,139 @@
+//! What a look at the log tells: what no notice has.
+
+use std::sync::Arc;
+
+use sync_notify::{Hub, Notice};
+
+use crate::support::{
+    announce, app, by, listens, listens_as, notice, space, to_space, to_user, told, told_tables,
+};
+
+/// A hub of a node that looks at the log, and has done so once.
+fn looking_hub() -> Arc<Hub> {
+    let hub = Hub::new(10);
+    hub.find(Vec::new(), 0);
+    hub
+}
+
+fn at(position: i64, names: &[&str]) -> Notice {
+    Notice {
+        position,
+        ..notice(to_user("ann"), names)
+    }
+}
+
+#[test]
+fn a_look_does_not_tell_again_what_a_notice_has_told() {
+    let hub = looking_hub();
+    let ann = listens(&hub, "ann");
+    announce(&hub, at(5, &["a"]));
+    assert_eq!(told_tables(&ann), ["a"]);
+    hub.find(vec![at(5, &["a"]), at(4, &["a"])], 0);
+    assert_eq!(told(&ann), None);
+    let figures = hub.figures();
+    assert_eq!((figures.found, figures.looks), (0, 2));
+}
+
+#[test]
+fn a_look_tells_what_no_notice_has_told_and_tells_it_once() {
+    let hub = looking_hub();
+    let ann = listens(&hub, "ann");
+    announce(&hub, at(5, &["a"]));
+    assert_eq!(told_tables(&ann), ["a"]);
+    hub.find(vec![at(5, &["a", "b"])], 0);
+    assert_eq!(told_tables(&ann), ["b"]);
+    hub.find(vec![at(6, &["a"]), at(5, &["b"])], 0);
+    assert_eq!(told_tables(&ann), ["a"]);
+    hub.find(vec![at(6, &["a"]), at(5, &["b"])], 0);
+    assert_eq!(told(&ann), None);
+    let figures = hub.figures();
+    assert_eq!((figures.found, figures.looks), (2, 4));
+}
+
+#[test]
+fn a_notice_that_comes_after_the_look_is_not_told_again_either() {
+    let hub = looking_hub();
+    let ann = listens(&hub, "ann");
+    hub.find(vec![at(5, &["a"])], 0);
+    assert_eq!(told_tables(&ann), ["a"]);
+    announce(&hub, at(5, &["a"]));
+    assert_eq!(told(&ann), None);
+}
+
+#[test]
+fn each_audience_app_and_table_counts_for_itself() {
+    let hub = looking_hub();
+    let mut ann = listens(&hub, "ann");
+    ann.set_spaces([space("ann")].into());
+    announce(&hub, at(5, &["a"]));
+    assert_eq!(told_tables(&ann), ["a"]);
+    hub.find(vec![at(4, &["b"])], 0);
+    assert_eq!(told_tables(&ann), ["b"]);
+    let mut elsewhere = at(4, &["a"]);
+    elsewhere.audience = to_space("ann");
+    hub.find(vec![elsewhere], 0);
+    assert_eq!(told_tables(&ann), ["a"]);
+    let mut other = at(4, &["a"]);
+    other.app = app("other");
+    hub.find(vec![other], 0);
+    assert!(told(&ann).is_some());
+}
+
+#[test]
+fn a_notice_of_one_writer_hides_no_unheard_change_of_another_from_the_first_ones_connections() {
+    let hub = looking_hub();
+    let [first, second] = ["tab-a", "tab-b"].map(|client| listens_as(&hub, "ann", client));
+    let written = |client: &str, position: i64| Notice {
+        writer: by("ann", client),
+        ..at(position, &["t"])
+    };
+    announce(&hub, written("tab-b", 10));
+    assert_eq!(told_tables(&first), ["t"]);
+    assert_eq!(told(&second), None, "its own");
+
+    // The change of the other tab came before, and its notice was lost.
+    hub.find(vec![written("tab-a", 8), written("tab-b", 10)], 0);
+    assert_eq!(told_tables(&second), ["t"]);
+    assert_eq!(told(&first), None);
+    assert_eq!(hub.figures().found, 1);
+
+    // A change that nobody in particular wrote counts for itself, too.
+    hub.find(vec![at(7, &["t"])], 0);
+    assert_eq!(told_tables(&first), ["t"]);
+    assert_eq!(told_tables(&second), ["t"]);
+}
+
+#[test]
+fn what_is_above_the_floor_stays_told() {
+    let hub = looking_hub();
+    let ann = listens(&hub, "ann");
+    hub.find(vec![at(5, &["a"]), at(7, &["b"])], 5);
+    assert_eq!(told_tables(&ann), ["a", "b"]);
+    hub.find(vec![at(7, &["b"])], 7);
+    assert_eq!(told(&ann), None);
+    // At or below the floor nobody remembers: told rather than not.
+    announce(&hub, at(7, &["b"]));
+    assert_eq!(told_tables(&ann), ["b"]);
+    announce(&hub, at(7, &["b"]));
+    assert_eq!(told_tables(&ann), ["b"]);
+    announce(&hub, at(8, &["b"]));
+    assert_eq!(told_tables(&ann), ["b"]);
+}
+
+#[test]
+fn a_look_that_failed_is_counted() {
+    let hub = looking_hub();
+    hub.look_failed();
+    let figures = hub.figures();
+    assert_eq!((figures.looks, figures.failed_looks), (1, 1));
+}
+
+#[test]
+fn a_node_that_never_looks_remembers_nothing_and_tells_everything() {
+    let hub = Hub::new(10);
+    let ann = listens(&hub, "ann");
+    for position in [5, 5, 4] {
+        announce(&hub, at(position, &["a"]));
+        assert_eq!(told_tables(&ann), ["a"]);
+    }
+}
