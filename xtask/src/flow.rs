@@ -8,7 +8,7 @@ use sync_client::{Answer, Client, ClientError, NewChange, Options, Retry, sign_i
 use sync_protocol::{FieldTime, Op, Value};
 
 use crate::Outcome;
-use crate::server::DevelopmentServer;
+use crate::server::{DevelopmentServer, Profile};
 
 /// The times of the update: whole seconds, as older clients write them.
 const UPDATED_AT: &str = "2025-02-01T10:00:00Z";
@@ -28,7 +28,7 @@ type Step = Result<(), Box<dyn Error>>;
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let own = if arguments.url.is_none() {
-        Some(DevelopmentServer::start()?)
+        Some(DevelopmentServer::start(Profile::Dev)?)
     } else {
         None
     };

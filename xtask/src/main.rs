@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod ci;
 mod database;
 mod flow;
+mod live;
 mod server;
 
 /// How a task ends: with the status of the process, or with one sentence for the person who asked.
@@ -29,6 +30,8 @@ enum Task {
     Db(database::Arguments),
     /// Walk the seven steps that every client depends on, against any server.
     Flow(flow::Arguments),
+    /// Measure what idle sockets and streams cost, and how soon they hear of a push.
+    Live(live::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Db(arguments) => database::run(&arguments),
         Task::Flow(arguments) => flow::run(&arguments),
+        Task::Live(arguments) => live::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

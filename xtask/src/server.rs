@@ -11,6 +11,24 @@ use tempfile::TempDir;
 /// How long a server may take to be ready.
 const START_TIME_LIMIT: Duration = Duration::from_secs(30);
 
+/// How a server is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Quickly.
+    Dev,
+    /// To be measured.
+    Release,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+        }
+    }
+}
+
 /// A running `sync-server dev`. It ends, and its folder goes, when this is dropped.
 pub(crate) struct DevelopmentServer {
     process: Child,
@@ -20,10 +38,10 @@ pub(crate) struct DevelopmentServer {
 
 impl DevelopmentServer {
     /// Builds the server and starts it.
-    pub(crate) fn start() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(profile: Profile) -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let process = Command::new(build()?)
+        let process = Command::new(build(profile)?)
             .args(["dev", "--port", &port.to_string()])
             .current_dir(folder.path())
             .env_clear()
@@ -44,6 +62,11 @@ impl DevelopmentServer {
     /// Its address.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The number of its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     fn wait_until_ready(&mut self, port: u16) -> Result<(), Box<dyn Error>> {
@@ -70,7 +93,7 @@ impl Drop for DevelopmentServer {
 }
 
 /// Builds the binary; cargo says where it is.
-fn build() -> Result<String, Box<dyn Error>> {
+fn build(profile: Profile) -> Result<String, Box<dyn Error>> {
     let cargo = option_env!("CARGO").unwrap_or("cargo");
     let output = Command::new(cargo)
         .args([
@@ -81,6 +104,8 @@ fn build() -> Result<String, Box<dyn Error>> {
             "sync-server",
             "--message-format",
             "json",
+            "--profile",
+            profile.name(),
         ])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn comments_unknown_fields_and_a_byte_order_mark_are_passed_over() {
-        let text = "\u{feff}: hello\nretry: 5\nDATA: x\n data: y\n:\n\n: data: z\ndata: 1\n\n";
-        assert_eq!(parse([text.as_bytes()]), [event("", Some("1"), None)]);
+        let text = "\u{feff}data: 1\n: hello\nretry: 5\nDATA: x\n data: y\n:\n: data: z\ndata: 2\n\n: alone\n\n";
+        assert_eq!(parse([text.as_bytes()]), [event("", Some("1\n2"), None)]);
     }
 
     #[test]

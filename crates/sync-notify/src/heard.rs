@@ -48,3 +48,50 @@ impl Heard {
         self.places.retain(|_, position| *position > floor);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sync_protocol::UserId;
+
+    use super::*;
+
+    fn notice(first: usize, count: usize, position: i64) -> Notice {
+        Notice {
+            audience: Audience::User(UserId::new("ann").unwrap()),
+            app: AppId::new("app").unwrap(),
+            tables: (first..first + count)
+                .map(|number| TableName::new(&format!("t{number}")).unwrap())
+                .collect(),
+            writer: None,
+            position,
+        }
+    }
+
+    #[test]
+    fn what_no_look_finds_again_is_forgotten() {
+        let mut heard = Heard::default();
+        assert!(heard.news(notice(0, 2, 5)).is_some());
+        assert_eq!(heard.places.len(), 0, "nobody looks");
+        heard.settle(0);
+        heard.news(notice(0, 2, 5));
+        heard.news(notice(1, 2, 6));
+        assert_eq!(heard.places.len(), 3);
+        heard.settle(5);
+        assert_eq!(heard.places.len(), 2);
+        heard.settle(6);
+        assert_eq!(heard.places.len(), 0);
+        assert!(heard.news(notice(0, 1, 6)).is_some());
+        assert_eq!(heard.places.len(), 0, "the last look was there already");
+    }
+
+    #[test]
+    fn beyond_the_bound_it_begins_anew_and_tells_twice_rather_than_not() {
+        let mut heard = Heard::default();
+        heard.settle(0);
+        assert!(heard.news(notice(0, MAX_PLACES - 1, 5)).is_some());
+        assert_eq!(heard.news(notice(7, 1, 5)), None, "it is known");
+        assert!(heard.news(notice(MAX_PLACES, 2, 5)).is_some());
+        assert_eq!(heard.places.len(), 2);
+        assert!(heard.news(notice(7, 1, 5)).is_some());
+    }
+}

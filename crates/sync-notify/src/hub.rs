@@ -236,3 +236,44 @@ impl Hub {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sync_protocol::{SpaceId, Tables};
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_remembered_who_has_left() {
+        let hub = Hub::new(3);
+        let listen = |name: &str| {
+            let interest = Interest {
+                user: UserId::new(name).unwrap(),
+                client: None,
+                app: None,
+                tables: Tables::All,
+            };
+            hub.listen(interest).unwrap()
+        };
+        let audiences = || -> usize {
+            let shards = hub.shards.iter();
+            shards.map(|shard| shard.lock().unwrap().len()).sum()
+        };
+        let spaces = |names: &[&str]| -> BTreeSet<SpaceId> {
+            let names = names.iter();
+            names.map(|name| SpaceId::new(name).unwrap()).collect()
+        };
+        let (mut ann, mut bob) = (listen("ann"), listen("bob"));
+        ann.set_spaces(spaces(&["red", "blue"]));
+        bob.set_spaces(spaces(&["red"]));
+        assert_eq!(audiences(), 4);
+        ann.set_spaces(spaces(&["red"]));
+        assert_eq!(audiences(), 3);
+        drop(ann);
+        assert_eq!(audiences(), 2);
+        drop(bob);
+        assert_eq!(audiences(), 0);
+    }
+}

@@ -38,6 +38,11 @@ pub enum News {
 }
 
 impl Notice {
+    /// How many tables it has once it has taken up another one.
+    pub(crate) fn tables_with(&self, other: &Self) -> usize {
+        self.tables.len() + other.tables.difference(&self.tables).count()
+    }
+
     /// Takes up another one of the same audience, app and writer.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.tables.extend(other.tables.iter().cloned());

@@ -60,6 +60,7 @@ impl Outbox {
 impl Waiting {
     fn add(&mut self, news: News) {
         match news {
+            News::Access(user) if self.access.contains(&user) => {}
             News::Access(user) if self.access.len() < MAX_WAITING => {
                 self.access.insert(user);
             }
@@ -78,9 +79,7 @@ impl Waiting {
         let key = (audience.clone(), app.clone(), writer.clone());
         let has_room = self.changes.len() < MAX_WAITING;
         match self.changes.get_mut(&key) {
-            Some(known) if known.tables.len() + notice.tables.len() <= MAX_TABLES => {
-                known.merge(&notice);
-            }
+            Some(known) if known.tables_with(&notice) <= MAX_TABLES => known.merge(&notice),
             None if has_room && notice.tables.len() <= MAX_TABLES => {
                 self.changes.insert(key, notice);
             }

@@ -1,5 +1,7 @@
 //! A throwaway server answers, comes back after its death, and leaves nothing behind.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;

@@ -186,7 +186,7 @@ async fn a_server_that_falls_silent_before_or_after_the_sign_in_is_left() {
         Keep(signed_in([])),
     ];
     let (address, notes) = server(turns).await;
-    let mut socket = client(&address).socket().silence(Duration::from_secs(1));
+    let mut socket = client(&address).socket().silence(Duration::from_secs(2));
     let expected = [
         SocketEvent::Connected,
         available("tasks"),

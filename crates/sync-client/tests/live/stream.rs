@@ -102,7 +102,7 @@ async fn a_server_that_falls_silent_is_left() {
     let (address, notes) = server(turns).await;
     let mut stream = client(&address)
         .stream(&["tasks", "tags"], "0")
-        .silence(Duration::from_secs(1));
+        .silence(Duration::from_secs(2));
     let expected = [page("tags", &["x"], "1"), page("tags", &["y"], "2")];
     assert_eq!(take(&mut stream, 2).await, expected);
     let expected = [asked("0", None), asked("0", None), asked("1", Some("1"))];

@@ -5,10 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use proptest::prelude::*;
-use sync_notify::{Hub, MAX_TABLES, News, Notice, Waiting};
+use sync_notify::{Hub, Listener, MAX_TABLES, News, Notice, Waiting};
 use sync_protocol::{AppId, TableName};
 
 use crate::support::{announce, app, listens, notice, table, to_user, told, user};
@@ -84,6 +84,20 @@ impl Wake for Alarm {
     }
 }
 
+/// A wait that has begun, and what is rung when it is over.
+type Wait<'a> = (Pin<Box<dyn Future<Output = Waiting> + 'a>>, Arc<Alarm>);
+
+/// Begins to wait; what there is already comes at once.
+fn begin(listener: &Listener) -> Result<Waiting, Wait<'_>> {
+    let alarm = Arc::new(Alarm::default());
+    let waker = Waker::from(Arc::clone(&alarm));
+    let mut future = Box::pin(listener.waiting());
+    match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(taken) => Ok(taken),
+        Poll::Pending => Err((future, alarm)),
+    }
+}
+
 fn several(app_number: u8, first: u16, count: u16, position: i64) -> Notice {
     Notice {
         app: app(&format!("app-{app_number}")),
@@ -100,7 +114,7 @@ fn play(acts: &[Act]) {
     let hub = Hub::new(1);
     let listener = listens(&hub, "ann");
     let mut expected = Expected::default();
-    let mut wait: Option<(Pin<Box<dyn Future<Output = Waiting> + '_>>, Arc<Alarm>)> = None;
+    let mut wait: Option<Wait<'_>> = None;
     for (position, act) in (1..).zip(acts) {
         match act {
             Act::Tell(app, first, count) => {
@@ -115,18 +129,13 @@ fn play(acts: &[Act]) {
                 hub.hear(News::Access(user("ann")));
             }
             Act::Wait => {
-                let alarm = Arc::new(Alarm::default());
-                let waker = Waker::from(Arc::clone(&alarm));
-                let mut future: Pin<Box<dyn Future<Output = Waiting>>> =
-                    Box::pin(listener.waiting());
-                wait = None;
-                if let std::task::Poll::Ready(taken) =
-                    future.as_mut().poll(&mut Context::from_waker(&waker))
-                {
-                    expected.check(Some(taken));
-                } else {
-                    assert!(expected.is_empty());
-                    wait = Some((future, alarm));
+                drop(wait.take());
+                match begin(&listener) {
+                    Ok(taken) => expected.check(Some(taken)),
+                    Err(begun) => {
+                        assert!(expected.is_empty(), "{expected:?} is not told");
+                        wait = Some(begun);
+                    }
                 }
             }
             Act::GiveUp => wait = None,

@@ -155,10 +155,14 @@ fn the_client_that_counts_is_the_one_set_last() {
         announce(&hub, written);
     };
     listener.set_client(Some(ClientId::new("laptop").unwrap()));
-    ["phone", "laptop"].map(|client| tell(client, 1));
+    ["phone", "laptop"]
+        .iter()
+        .for_each(|client| tell(client, 1));
     assert_eq!(told_tables(&listener), ["phone"]);
     listener.set_client(None);
-    ["phone", "laptop"].map(|client| tell(client, 2));
+    ["phone", "laptop"]
+        .iter()
+        .for_each(|client| tell(client, 2));
     assert_eq!(told_tables(&listener), ["laptop", "phone"]);
 }
 
