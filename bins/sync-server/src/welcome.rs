@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, absolute};
 
-/// Where the data is, and how to sign in, push and pull at this address.
+/// Where the data is, and how to sign in, push, pull and follow at this address.
 pub(crate) fn development(address: SocketAddr, database: &Path) -> String {
     let database = absolute(database).unwrap_or_else(|_| database.to_owned());
     let database = database.display();
@@ -23,6 +23,10 @@ Its data is in {database}; whoever asks is signed in. Try it in another terminal
   # pull on the laptop
   curl -s "{server}/sync/todo/pull?collection=tasks&since=1970-01-01T00:00:00Z" \
     -H "Authorization: Bearer $TOKEN" -H 'X-Client-Id: laptop'
+
+  # follow on the tablet: push again in another terminal, and it is here (Ctrl-C ends it)
+  curl -sN "{server}/sync/todo/stream?collections=tasks" \
+    -H "Authorization: Bearer $TOKEN" -H 'X-Client-Id: tablet'
 
 "#
     )

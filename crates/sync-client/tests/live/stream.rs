@@ -334,7 +334,7 @@ async fn removed_spaces_are_told_and_what_is_unknown_is_passed_over() {
     let turns = vec![Turn::Stream(
         vec![
             heartbeat(),
-            "event: weather\ndata: sunny\nid: 7\n\nevent: changes\n\nevent: auth-expired\n\n"
+            "event: weather\ndata: sunny\nid: 7\n\nevent: changes\nid: 8\n\nevent: auth-expired\nid: 9\n\n"
                 .to_owned(),
             "event: spaces\r\ndata: {\"removed\":[\"team\"],\"more\":1}\r\n\r\n".to_owned(),
         ],
@@ -344,7 +344,7 @@ async fn removed_spaces_are_told_and_what_is_unknown_is_passed_over() {
     let mut stream = client(&address).stream(&[], "0");
     let removed = StreamEvent::SpacesRemoved(vec!["team".to_owned()]);
     assert_eq!(take(&mut stream, 1).await, [removed]);
-    assert_eq!(stream.cursor(), "7");
+    assert_eq!(stream.cursor(), "9");
 }
 
 #[tokio::test]
