@@ -2,5 +2,6 @@
 
 mod script;
 mod socket;
+mod socket_script;
 mod stream;
 mod stream_script;

@@ -1,125 +1,16 @@
 //! Sockets: what a server that breaks is told again, and what the caller gets to see of it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use sync_client::{ClientError, NoticeSocket, Retry, SocketEvent};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::{WebSocketStream, accept_async};
 
-use crate::script::{LONG, Notes, client, client_with, head, say};
-
-/// What the server does with one connection.
-enum Turn {
-    /// Closes it without an answer.
-    HangUp,
-    /// Answers this to the handshake, as it stands.
-    Say(String),
-    /// Shakes hands and does this, then drops the connection.
-    Open(Vec<Step>),
-    /// The same, and leaves the connection open.
-    Keep(Vec<Step>),
-}
-
-enum Step {
-    /// Takes note of a message.
-    Read,
-    /// Sends a message.
-    Send(Message),
-}
-
-use Step::{Read, Send};
-use Turn::{HangUp, Keep, Open, Say};
-
-fn text(text: &str) -> Step {
-    Send(Message::text(text))
-}
-
-fn close(code: u16, reason: &str) -> Step {
-    Send(Message::Close(Some(CloseFrame {
-        code: code.into(),
-        reason: reason.into(),
-    })))
-}
-
-/// The steps of a sign-in that goes well, and these.
-fn signed_in(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
-    let mut all = vec![Read, text(r#"{"type":"auth-ok"}"#)];
-    all.extend(steps);
-    all
-}
-
-fn notice(table: &str) -> Step {
-    text(&format!(
-        r#"{{"type":"sync-available","appId":"todo","tables":["{table}"]}}"#
-    ))
-}
-
-fn available(table: &str) -> SocketEvent {
-    SocketEvent::Available {
-        app: "todo".to_owned(),
-        tables: vec![table.to_owned()],
-    }
-}
-
-fn auth(token: &str) -> String {
-    format!(r#"{{"type":"auth","token":"{token}","clientId":"phone"}}"#)
-}
-
-/// A server that does its turns in order, one a connection, and takes note of what it is told.
-async fn server(turns: Vec<Turn>) -> (String, Arc<Notes<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port is free");
-    let address = listener.local_addr().expect("it has an address");
-    let notes = Notes::new();
-    tokio::spawn(play(listener, turns, Arc::clone(&notes)));
-    (format!("http://{address}"), notes)
-}
-
-async fn play(listener: TcpListener, turns: Vec<Turn>, notes: Arc<Notes<String>>) {
-    let mut kept = Vec::new();
-    for turn in turns {
-        let (mut stream, _) = listener.accept().await.expect("a client comes");
-        match turn {
-            HangUp => {}
-            Say(answer) => {
-                head(&mut stream).await;
-                let sent = stream.write_all(answer.as_bytes()).await;
-                sent.expect("the answer is sent");
-            }
-            Open(steps) => drop(perform(stream, steps, &notes).await),
-            Keep(steps) => kept.push(perform(stream, steps, &notes).await),
-        }
-    }
-    std::future::pending().await
-}
-
-async fn perform(
-    stream: TcpStream,
-    steps: Vec<Step>,
-    notes: &Notes<String>,
-) -> WebSocketStream<TcpStream> {
-    let mut socket = accept_async(stream).await.expect("a handshake");
-    for step in steps {
-        match step {
-            Read => {
-                let message = socket.next().await.expect("open").expect("a message");
-                notes.keep(match message {
-                    Message::Text(text) => text.to_string(),
-                    other => format!("{other:?}"),
-                });
-            }
-            Send(message) => socket.send(message).await.expect("it is sent"),
-        }
-    }
-    socket
-}
+use crate::script::{LONG, client, client_with, head, say};
+use crate::socket_script::Step::{Read, Send};
+use crate::socket_script::Turn::{Chatter, HangUp, Keep, Open, Say};
+use crate::socket_script::{auth, available, close, notice, server, signed_in, text};
 
 async fn next(socket: &mut NoticeSocket) -> Result<SocketEvent, ClientError> {
     timeout(LONG, socket.next())
@@ -179,9 +70,10 @@ async fn a_socket_goes_on_after_every_kind_of_break_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_before_or_after_the_sign_in_is_left() {
+async fn a_server_that_does_not_come_to_the_point_or_falls_silent_is_left() {
     let turns = vec![
         Keep(vec![Read]),
+        Chatter,
         Keep(signed_in([notice("tasks")])),
         Keep(signed_in([])),
     ];
@@ -193,19 +85,25 @@ async fn a_server_that_falls_silent_before_or_after_the_sign_in_is_left() {
         SocketEvent::Connected,
     ];
     assert_eq!(take(&mut socket, 3).await, expected);
-    assert_eq!(notes.all(), vec![auth("secret"); 3]);
+    assert_eq!(notes.all(), vec![auth("secret"); 4]);
 }
 
 #[tokio::test]
 async fn a_server_that_is_silent_is_asked_and_its_answer_keeps_the_connection() {
     let pong = || text(r#"{"type":"pong"}"#);
-    let turns = vec![Keep(signed_in([Read, pong(), Read, notice("tasks")]))];
+    let steps = [Read, pong(), Read, pong(), Read, notice("tasks")];
+    let turns = vec![Keep(signed_in(steps))];
     let (address, notes) = server(turns).await;
-    let mut socket = client(&address).socket().silence(Duration::from_secs(3));
+    let mut socket = client(&address)
+        .socket()
+        .silence(Duration::from_millis(2500));
     let expected = [SocketEvent::Connected, available("tasks")];
     assert_eq!(take(&mut socket, 2).await, expected);
     let ping = r#"{"type":"ping"}"#.to_owned();
-    assert_eq!(notes.all(), [auth("secret"), ping.clone(), ping]);
+    assert_eq!(
+        notes.all(),
+        [auth("secret"), ping.clone(), ping.clone(), ping]
+    );
 }
 
 #[tokio::test]

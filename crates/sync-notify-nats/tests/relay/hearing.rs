@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use sync_notify::{News, Relay};
+use sync_notify::{News, Notice, Relay};
 use sync_notify_nats::Config;
+use sync_protocol::{AppId, Audience, TableName};
+use tempfile::TempDir;
 use test_nats::Server;
 use tokio::time::timeout;
 
@@ -109,13 +111,50 @@ async fn what_comes_faster_than_it_is_read_is_lost_and_looked_for() {
     assert!(node.figures().is_up);
 }
 
-#[tokio::test]
-async fn a_user_that_may_not_listen_is_not_up() {
+/// A server with further settings, and the folder that holds them.
+fn server_with(settings: &str) -> (Server, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nats.conf");
-    let rules = r#"authorization { users = [ { user: u, password: p, permissions: { subscribe: "other" } } ] }"#;
-    std::fs::write(&file, rules).unwrap();
+    std::fs::write(&file, settings).unwrap();
     let server = Server::start(&["--config", file.to_str().unwrap()]).unwrap();
+    (server, folder)
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_message_of_the_server_comes_in_several() {
+    let (server, _folder) = server_with("max_payload: 4096");
+    let (here, there) = two_nodes(|| Config::new(server.url())).await;
+    let before = here.figures();
+    let expected: BTreeSet<_> = (0..500).map(|number| format!("table-{number}")).collect();
+    here.relay.publish(News::Changes(Notice {
+        audience: Audience::User(user("ann")),
+        app: AppId::new("app").unwrap(),
+        tables: expected
+            .iter()
+            .map(|name| TableName::new(name).unwrap())
+            .collect(),
+        writer: None,
+        position: 1_000,
+    }));
+    let mut heard = BTreeSet::new();
+    while !expected.is_subset(&heard) {
+        heard.extend(names(&there.hears().await));
+    }
+    assert!(here.figures().sent >= before.sent + 2);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_message_of_the_size_of_a_notice_is_not_used() {
+    let (server, _folder) = server_with("max_payload: 1024");
+    let node = Node::at(&server);
+    node.has_failed(2).await;
+    assert!(!node.figures().is_up);
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_listen_is_not_up() {
+    let rules = r#"authorization { users = [ { user: u, password: p, permissions: { subscribe: "other" } } ] }"#;
+    let (server, _folder) = server_with(rules);
     let node = Node::new(Config::new(format!("nats://u:p@{}", server.address())));
     node.has_failed(3).await;
     assert_eq!(node.figures().received, 0);

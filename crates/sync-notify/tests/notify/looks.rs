@@ -28,7 +28,7 @@ fn a_look_does_not_tell_again_what_a_notice_has_told() {
     let ann = listens(&hub, "ann");
     announce(&hub, at(5, &["a"]));
     assert_eq!(told_tables(&ann), ["a"]);
-    hub.find(vec![at(5, &["a"]), at(4, &["a"])], 0);
+    hub.find(vec![at(4, &["a"]), at(5, &["a"])], 0);
     assert_eq!(told(&ann), None);
     let figures = hub.figures();
     assert_eq!((figures.found, figures.looks), (0, 2));

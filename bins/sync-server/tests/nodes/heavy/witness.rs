@@ -1,0 +1,168 @@
+//! Sockets and streams that note all they are told: two users on each of three nodes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use sync_client::{ChangeStream, NoticeSocket, SocketEvent, StreamEvent};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, sleep};
+
+use super::load::{LAST, USERS, Written};
+use super::replica::Replica;
+use crate::cluster::Cluster;
+use crate::waiting::until;
+
+/// What a slow stream does with each event.
+const SLOWNESS: Duration = Duration::from_millis(40);
+
+/// What a socket said, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) at: Instant,
+    /// `None` when it was connected.
+    pub(crate) tables: Option<Vec<String>>,
+}
+
+/// A socket's whole story.
+#[derive(Default)]
+pub(crate) struct SocketWitness {
+    pub(crate) user: usize,
+    pub(crate) node: usize,
+    heard: Mutex<Vec<Heard>>,
+}
+
+/// What a stream has brought.
+#[derive(Default)]
+pub(crate) struct StreamWitness {
+    pub(crate) user: usize,
+    pub(crate) node: usize,
+    read: Mutex<Read>,
+}
+
+#[derive(Default)]
+struct Read {
+    replica: Replica,
+    cursor: String,
+}
+
+/// All of them.
+pub(crate) struct Witnesses {
+    pub(crate) sockets: Vec<Arc<SocketWitness>>,
+    pub(crate) streams: Vec<Arc<StreamWitness>>,
+    hurry: Arc<AtomicBool>,
+    _tasks: JoinSet<()>,
+}
+
+impl SocketWitness {
+    /// All it has heard so far.
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    async fn listen(self: Arc<Self>, mut socket: NoticeSocket) {
+        loop {
+            let event = socket.next().await.unwrap();
+            let at = Instant::now();
+            let tables = match event {
+                SocketEvent::Connected => None,
+                SocketEvent::Available { tables, .. } => Some(tables),
+            };
+            self.heard.lock().unwrap().push(Heard { at, tables });
+        }
+    }
+}
+
+impl StreamWitness {
+    /// What its client holds.
+    pub(crate) fn replica(&self) -> Replica {
+        self.read.lock().unwrap().replica.clone()
+    }
+
+    fn has_all(&self, written: &Written) -> bool {
+        let read = self.read.lock().unwrap();
+        // Cursors sort as text.
+        read.cursor >= written.cursor && read.replica.has(LAST)
+    }
+
+    async fn listen(self: Arc<Self>, mut stream: ChangeStream, pace: Option<Arc<AtomicBool>>) {
+        loop {
+            let event = stream.next().await.unwrap();
+            if let StreamEvent::Changes(page) = event {
+                let mut read = self.read.lock().unwrap();
+                read.replica.apply(&page.changes);
+                read.cursor = stream.cursor().to_owned();
+            }
+            let hurry = pace
+                .as_ref()
+                .is_none_or(|hurry| hurry.load(Ordering::Relaxed));
+            if !hurry {
+                sleep(SLOWNESS).await;
+            }
+        }
+    }
+}
+
+impl Witnesses {
+    /// A socket and a stream of each user on each node; the first stream is slow.
+    pub(crate) async fn listen(cluster: &Cluster) -> Self {
+        let mut tasks = JoinSet::new();
+        let (mut sockets, mut streams) = (Vec::new(), Vec::new());
+        let hurry = Arc::new(AtomicBool::new(false));
+        for node in 0..cluster.nodes.len() {
+            for (user, name) in USERS.iter().enumerate() {
+                let client = cluster.client(node, name, &format!("witness-{node}"));
+                let socket = Arc::new(SocketWitness {
+                    user,
+                    node,
+                    ..SocketWitness::default()
+                });
+                tasks.spawn(Arc::clone(&socket).listen(client.socket()));
+                sockets.push(socket);
+                let stream = Arc::new(StreamWitness {
+                    user,
+                    node,
+                    ..StreamWitness::default()
+                });
+                let pace = streams.is_empty().then(|| Arc::clone(&hurry));
+                tasks.spawn(Arc::clone(&stream).listen(client.stream(&[], ""), pace));
+                streams.push(stream);
+            }
+        }
+        let witnesses = Self {
+            sockets,
+            streams,
+            hurry,
+            _tasks: tasks,
+        };
+        witnesses.are_there(cluster).await;
+        witnesses
+    }
+
+    /// Until all are connected with their nodes.
+    pub(crate) async fn are_there(&self, cluster: &Cluster) {
+        let each = u64::try_from(2 * USERS.len()).unwrap();
+        until("everybody listens", async || {
+            let counts = cluster.figures("mana_sync_connections_total").await;
+            counts.iter().all(|count| *count >= each)
+        })
+        .await;
+    }
+
+    /// How many pushes the slow stream has not brought yet.
+    pub(crate) fn behind(&self, written: &[Written]) -> usize {
+        let slow = &self.streams[0];
+        let (replica, written) = (slow.replica(), &written[slow.user].acknowledged);
+        let missing = written.iter().filter(|push| !replica.has(&push.table));
+        missing.count()
+    }
+
+    /// Until each stream has brought all that its user has written.
+    pub(crate) async fn have_read(&self, written: &[Written]) {
+        self.hurry.store(true, Ordering::Relaxed);
+        until("every stream has brought everything", async || {
+            let mut streams = self.streams.iter();
+            streams.all(|stream| stream.has_all(&written[stream.user]))
+        })
+        .await;
+    }
+}

@@ -1,0 +1,422 @@
+//! Streams that are open: what they are told, how they end, and what becomes of them when the store fails.
+
+use std::time::Duration;
+
+use axum::http::Request;
+use http_body_util::BodyExt;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
+use sync_store::Role;
+use sync_transport::{Drained, Limits};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::live::{Event, Events, access, inserts, until};
+use crate::stage::{Mood, Stage};
+use crate::support::{Make, Server, Socket, in_time, insert, refused};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+/// An event without changes.
+fn said(name: &str, data: Value) -> Option<Event> {
+    Some(Event {
+        name: name.to_owned(),
+        data,
+        id: None,
+    })
+}
+
+fn shared(id: &str) -> Value {
+    json!({"since": "", "changes": [
+        {"table": "tasks", "id": id, "op": "insert", "data": {"a": 1}, "spaceId": "team"}]})
+}
+
+/// Limits under which a stream says every now and then that it is there.
+fn lively() -> Limits {
+    Limits {
+        heartbeat: SHORT,
+        ..Limits::default()
+    }
+}
+
+/// The next event that is no heartbeat.
+async fn news(events: &mut Events) -> Option<Event> {
+    loop {
+        let event = events.event().await;
+        if event != said("heartbeat", json!({})) {
+            return event;
+        }
+    }
+}
+
+mod arriving {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_that_is_written_between_the_first_read_and_the_wait_arrives() {
+        let stage = Stage::new(Mood::Holding(0));
+        let (server, _) = Server::live(stage.clone(), Limits::default()).await;
+        let mut events = server.events("alice", "b", "?collections=tasks").await;
+        stage.have_read(1).await;
+        server.write("alice", "a", "tasks", "t").await;
+        stage.set(Mood::Well);
+        assert_eq!(events.changes("tasks").await, Vec::<String>::new());
+        assert_eq!(events.changes("tasks").await, ["t"]);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_written_during_the_drain_arrives_once() {
+        let stage = Stage::new(Mood::Holding(1));
+        let (server, _) = Server::live(stage.clone(), Limits::default()).await;
+        server.push_as("alice", "a", inserts(&["tasks"], "r", 1500)).await;
+        let mut events = server.events("alice", "b", "").await;
+        assert_eq!(events.changes("tasks").await.len(), 1000);
+        stage.have_read(2).await;
+        server.write("alice", "a", "tasks", "t").await;
+        stage.set(Mood::Well);
+        assert_eq!(events.changes("tasks").await.len(), 500);
+        assert_eq!(events.changes("tasks").await, ["t"]);
+        server.write("alice", "a", "tasks", "u").await;
+        assert_eq!(events.changes("tasks").await, ["u"]);
+    }
+
+    #[tokio::test]
+    async fn changes_that_are_written_while_nobody_reads_are_one_page_later() {
+        let stage = Stage::new(Mood::Well);
+        let (server, _) = Server::live(stage.clone(), Limits::default()).await;
+        let mut events = server.events("alice", "b", "?collections=tasks").await;
+        events.changes("tasks").await;
+        stage.set(Mood::Holding(1));
+        for id in ["t", "u", "v"] {
+            server.write("alice", "a", "tasks", id).await;
+            stage.have_read(2).await;
+        }
+        stage.set(Mood::Well);
+        assert_eq!(events.changes("tasks").await, ["t"]);
+        assert_eq!(events.changes("tasks").await, ["u", "v"]);
+    }
+
+    /// It takes nothing of an answer that is far larger than what the system holds for it.
+    #[tokio::test]
+    async fn a_slow_reader_holds_a_page_and_is_read_again_from_its_cursor() {
+        let stage = Stage::new(Mood::Well);
+        let (server, _) = Server::live(stage.clone(), Limits::default()).await;
+        let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(900 << 10));
+        for n in 0..40 {
+            let body = insert("tasks", &format!("t{n}"), &data);
+            server.push_as("alice", "a", body).await;
+        }
+        let small = TcpSocket::new_v4().unwrap();
+        small.set_recv_buffer_size(4096).unwrap();
+        let mut socket = Socket(small.connect(server.address).await.unwrap());
+        let token = server.token("alice");
+        let ask = format!(
+            "GET /sync/todo/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        socket.say(ask).await;
+        socket.until(": open").await;
+        // As many reads as fit into the buffers between here and there; then others are served, and it is not read for.
+        let mut before = 0;
+        while stage.reads() > before {
+            before = stage.reads();
+            for n in 0..20 {
+                server.pull_as("bob", "b", "none", &n.to_string()).await;
+            }
+            before += 20;
+        }
+        let own = stage.reads() - before % 20;
+        assert!(own < 40 + before, "{own} {before}");
+        let mut seen = 0;
+        while seen < 40 {
+            socket.until("\"id\":\"t").await;
+            seen += 1;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_of_a_stream_has_about_a_mebibyte() {
+        let stage = Stage::new(Mood::Well);
+        let (server, _) = Server::live(stage.clone(), Limits::default()).await;
+        let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(400 << 10));
+        for n in 0..5 {
+            let body = insert("tasks", &format!("t{n}"), &data);
+            server.push_as("alice", "a", body).await;
+        }
+        let mut events = server.events("alice", "b", "").await;
+        assert_eq!(events.changes("tasks").await, ["t0", "t1"]);
+        assert_eq!(events.changes("tasks").await, ["t2", "t3"]);
+        assert_eq!(events.changes("tasks").await, ["t4"]);
+        assert_eq!(stage.reads(), 3);
+    }
+}
+
+mod spaces {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_space_has_is_streamed_at_once_to_who_joins_it() {
+        let stage = Stage::new(Mood::Well);
+        let (server, hub) = Server::live(stage.clone(), Limits::default()).await;
+        stage.grant("bob", "team", Some(Role::Writer)).await;
+        server.push_as("bob", "x", shared("before")).await;
+        let mut events = server.events("alice", "b", "?collections=tasks").await;
+        events.changes("tasks").await;
+        stage.grant("alice", "team", Some(Role::Reader)).await;
+        access(&hub, "alice");
+        // What was written before is not told here: joining brings a space's rows in another work.
+        server.push_as("bob", "x", shared("after")).await;
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|id| id != "after") {
+            seen.extend(events.changes("tasks").await);
+        }
+        server.push_as("bob", "x", shared("later")).await;
+        assert_eq!(events.changes("tasks").await, ["later"]);
+    }
+
+    #[tokio::test]
+    async fn a_space_that_is_left_is_named_and_streamed_no_more() {
+        let stage = Stage::new(Mood::Well);
+        let (server, hub) = Server::live(stage.clone(), Limits::default()).await;
+        for user in ["alice", "bob"] {
+            stage.grant(user, "team", Some(Role::Writer)).await;
+        }
+        let mut events = server.events("alice", "b", "").await;
+        server.push_as("bob", "x", shared("t")).await;
+        assert_eq!(events.changes("tasks").await, ["t"]);
+        stage.grant("alice", "team", None).await;
+        // Written before the stream knows of it: no row of it goes out all the same.
+        server.push_as("bob", "x", shared("u")).await;
+        access(&hub, "alice");
+        assert_eq!(events.event().await, said("spaces", json!({"removed": ["team"]})));
+        let reads = stage.reads();
+        server.push_as("bob", "x", shared("v")).await;
+        server.write("alice", "a", "tasks", "own").await;
+        assert_eq!(events.changes("tasks").await, ["own"]);
+        assert!(stage.reads() <= reads + 2, "nobody woke it for the space");
+    }
+
+    #[tokio::test]
+    async fn one_push_is_told_to_its_user_and_to_the_members_of_its_space() {
+        let stage = Stage::new(Mood::Well);
+        let (server, _) = Server::live(stage.clone(), Limits::default()).await;
+        for user in ["alice", "bob"] {
+            stage.grant(user, "team", Some(Role::Writer)).await;
+        }
+        let mut alice = server.events("alice", "b", "?collections=tasks,notes").await;
+        let mut bob = server.events("bob", "b", "?collections=tasks,notes").await;
+        for events in [&mut alice, &mut bob] {
+            assert_eq!(events.changes("notes").await, Vec::<String>::new());
+            assert_eq!(events.changes("tasks").await, Vec::<String>::new());
+        }
+        let mut push = shared("both");
+        let own = json!({"table": "notes", "id": "own", "op": "insert", "data": {}});
+        push["changes"].as_array_mut().unwrap().push(own);
+        server.push_as("alice", "a", push).await;
+        assert_eq!(alice.changes("tasks").await, ["both"]);
+        assert_eq!(alice.changes("notes").await, ["own"]);
+        assert_eq!(bob.changes("tasks").await, ["both"]);
+    }
+}
+
+mod failing {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_waits_for_a_store_that_is_away_at_its_start() {
+        let stage = Stage::new(Mood::Away);
+        let (server, _) = Server::live(stage.clone(), lively()).await;
+        let mut events = server.events("alice", "b", "?collections=tasks").await;
+        server.write("alice", "a", "tasks", "t").await;
+        assert_eq!(events.event().await, said("heartbeat", json!({})));
+        stage.set(Mood::Well);
+        assert_eq!(news(&mut events).await.unwrap().ids(), ["t"]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_goes_on_from_its_cursor_when_the_store_is_back() {
+        let stage = Stage::new(Mood::Well);
+        let (server, _) = Server::live(stage.clone(), lively()).await;
+        server.write("alice", "a", "tasks", "t").await;
+        let mut events = server.events("alice", "b", "").await;
+        assert_eq!(news(&mut events).await.unwrap().ids(), ["t"]);
+        stage.set(Mood::Away);
+        server.write("alice", "a", "tasks", "u").await;
+        for _ in 0..3 {
+            assert_eq!(events.event().await, said("heartbeat", json!({})));
+        }
+        stage.set(Mood::Well);
+        assert_eq!(news(&mut events).await.unwrap().ids(), ["u"]);
+    }
+
+    #[tokio::test]
+    async fn heartbeats_go_on_while_the_store_hangs() {
+        let stage = Stage::new(Mood::Silent);
+        let (server, _) = Server::live(stage.clone(), lively()).await;
+        server.write("alice", "a", "tasks", "t").await;
+        let mut events = server.events("alice", "b", "").await;
+        stage.was_asked(1).await;
+        for _ in 0..3 {
+            assert_eq!(events.event().await, said("heartbeat", json!({})));
+        }
+        stage.set(Mood::Well);
+        assert_eq!(news(&mut events).await.unwrap().ids(), ["t"]);
+    }
+
+    #[tokio::test]
+    async fn a_token_expires_while_the_store_hangs() {
+        let stage = Stage::new(Mood::Silent);
+        let (server, _) = Server::live(stage.clone(), Limits::default()).await;
+        let token = server.token_for("alice", 1);
+        let request = server.request("GET", "/sync/todo/stream").bearer_auth(token);
+        let mut events = Events::of(request).await;
+        assert_eq!(events.event().await, said("auth-expired", json!({})));
+        assert_eq!(events.block().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_broken_ends_a_stream_without_a_word_of_it() {
+        let stage = Stage::new(Mood::Broken);
+        let (server, hub) = Server::live(stage.clone(), Limits::default()).await;
+        let mut events = server.events("alice", "b", "?collections=tasks").await;
+        assert_eq!(events.block().await, None);
+        until(|| hub.figures().connections == 0).await;
+    }
+}
+
+mod ending {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_ends_when_its_token_does() {
+        let server = Server::start().await;
+        // The second is over already, and counts for a second of the minute by which clocks may differ.
+        for seconds in [1, -59] {
+            let token = server.token_for("alice", seconds);
+            let request = server.request("GET", "/sync/todo/stream?collections=tasks");
+            let mut events = Events::of(request.bearer_auth(token)).await;
+            assert_eq!(events.changes("tasks").await, Vec::<String>::new());
+            assert_eq!(events.event().await, said("auth-expired", json!({})));
+            assert_eq!(events.block().await, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stops_ends_its_streams_and_waits_for_that() {
+        let stage = Stage::new(Mood::Well);
+        let (mut server, _) = Server::live(stage.clone(), Limits::default()).await;
+        let mut idle = server.events("alice", "b", "?collections=tasks").await;
+        idle.changes("tasks").await;
+        stage.set(Mood::Silent);
+        let mut reading = server.events("alice", "c", "?collections=tasks").await;
+        stage.was_asked(3).await;
+        server.stop();
+        assert_eq!(idle.block().await, None);
+        assert_eq!(reading.block().await, None);
+        assert_eq!(server.ended().await, Drained::Clean);
+    }
+
+    #[tokio::test]
+    async fn a_stream_outlives_the_time_limits_of_requests() {
+        let limits = Limits {
+            heartbeat: SHORT / 2,
+            request: SHORT,
+            idle: SHORT,
+            head: SHORT,
+            stall: SHORT,
+            ..Limits::default()
+        };
+        let server = Server::with_limits(limits).await;
+        let mut events = server.events("alice", "b", "").await;
+        for _ in 0..20 {
+            assert_eq!(events.event().await, said("heartbeat", json!({})));
+        }
+        server.write("alice", "a", "tasks", "t").await;
+        assert_eq!(news(&mut events).await.unwrap().ids(), ["t"]);
+    }
+
+    #[tokio::test]
+    async fn a_user_has_so_many_connections_and_gets_one_back_when_one_goes() {
+        let hub = sync_notify::Hub::new(2);
+        let server = Server::made(Make {
+            hub: hub.clone(),
+            ..Make::default()
+        })
+        .await;
+        let first = server.events("alice", "a", "").await;
+        let _second = server.events("alice", "b", "").await;
+        let third = server.stream("alice", "c", "").send().await.unwrap();
+        assert_eq!(third.headers()["retry-after"], "5");
+        assert_eq!(refused(third).await, (429, json!("too_many_connections")));
+        let _another = server.events("bob", "a", "").await;
+        drop(first);
+        until(|| hub.figures().connections == 2).await;
+        server.events("alice", "c", "").await;
+    }
+
+    #[tokio::test]
+    async fn health_and_the_gauges_count_streams_as_long_as_they_are_there() {
+        let server = Server::start().await;
+        let seen = async || {
+            let health: Value = server.get("/health").await.json().await.unwrap();
+            let metrics = server.get("/metrics").await.text().await.unwrap();
+            let gauge = |name: &str| {
+                let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap().trim().parse::<u64>().unwrap()
+            };
+            let gauges = ["mana_sync_connections_total ", "mana_sync_users_connected "];
+            let [connections, users] = gauges.map(gauge);
+            assert_eq!(health["connections"], json!(connections));
+            assert_eq!(health["users"], json!(users));
+            (connections, users)
+        };
+        assert_eq!(seen().await, (0, 0));
+        let streams = [
+            server.events("alice", "a", "").await,
+            server.events("alice", "b", "").await,
+            server.events("bob", "a", "").await,
+        ];
+        assert_eq!(seen().await, (3, 2));
+        drop(streams);
+        in_time(async { while seen().await != (0, 0) {} }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_spoken_over_http2_too() {
+    let limits = Limits {
+        idle: SHORT,
+        request: SHORT,
+        heartbeat: SHORT,
+        ..Limits::default()
+    };
+    let mut server = Server::with_limits(limits).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::builder()
+        .uri(format!("http://{}/sync/todo/stream", server.address))
+        .header("authorization", format!("Bearer {}", server.token("alice")))
+        .body(String::new())
+        .unwrap();
+    let mut body = sender.send_request(request).await.unwrap().into_body();
+    let mut seen = String::new();
+    let beats = format!(": open\n\n{}", "event: heartbeat\ndata: {}\n\n".repeat(5));
+    while seen != beats {
+        let frame = in_time(body.frame()).await.unwrap().unwrap();
+        seen.push_str(str::from_utf8(&frame.into_data().unwrap()).unwrap());
+        assert!(beats.starts_with(&seen), "{seen}");
+    }
+    server.write("alice", "a", "tasks", "t").await;
+    while !seen.contains("\"id\":\"t\"") {
+        let frame = in_time(body.frame()).await.unwrap().unwrap();
+        seen.push_str(str::from_utf8(&frame.into_data().unwrap()).unwrap());
+    }
+    server.stop();
+    while let Some(frame) = in_time(body.frame()).await {
+        frame.unwrap();
+    }
+    drop(sender);
+    in_time(connection).await.unwrap().unwrap();
+    assert_eq!(server.ended().await, Drained::Clean);
+}

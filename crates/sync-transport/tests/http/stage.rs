@@ -1,0 +1,143 @@
+//! A store whose reads can be held, refused and counted, while others go on writing to it.
+
+use std::sync::Arc;
+
+use sync_protocol::{Answer, AppId, Millis, SpaceId, UserId};
+use sync_store::{
+    Grant, MemoryStore, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store,
+    StoreError, Swept,
+};
+use tokio::sync::watch;
+
+use crate::support::{NOW, in_time};
+
+/// What becomes of reads; pushes always go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Well,
+    Away,
+    Broken,
+    /// Nothing is answered, not even for the grants.
+    Silent,
+    /// So many pulls are answered; what the further ones have read is held back.
+    Holding(usize),
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    mood: Mood,
+    asked: usize,
+    read: usize,
+}
+
+/// The store in memory, with moods.
+pub(crate) struct Stage {
+    store: MemoryStore,
+    state: watch::Sender<State>,
+}
+
+impl Stage {
+    pub(crate) fn new(mood: Mood) -> Arc<Self> {
+        let state = State {
+            mood,
+            asked: 0,
+            read: 0,
+        };
+        Arc::new(Self {
+            store: MemoryStore::new(Rules::default()),
+            state: watch::Sender::new(state),
+        })
+    }
+
+    pub(crate) fn set(&self, mood: Mood) {
+        self.state.send_modify(|state| state.mood = mood);
+    }
+
+    /// How many pulls have read.
+    pub(crate) fn reads(&self) -> usize {
+        self.state.borrow().read
+    }
+
+    /// Until so many pulls have read, whether or not they are answered yet.
+    pub(crate) async fn have_read(&self, count: usize) {
+        self.wait(|state| state.read >= count).await;
+    }
+
+    /// Until it was asked so many times, for grants or a page, whatever it answered.
+    pub(crate) async fn was_asked(&self, count: usize) {
+        self.wait(|state| state.asked >= count).await;
+    }
+
+    pub(crate) async fn grant(&self, user: &str, space: &str, role: Option<Role>) {
+        let (user, space) = (UserId::new(user).unwrap(), SpaceId::new(space).unwrap());
+        self.set_grant(user, space, role, NOW).await.unwrap();
+    }
+
+    async fn wait(&self, is_so: impl Fn(&State) -> bool) {
+        let mut state = self.state.subscribe();
+        in_time(state.wait_for(is_so)).await.unwrap();
+    }
+
+    async fn pass(&self) -> Result<(), StoreError> {
+        self.state.send_modify(|state| state.asked += 1);
+        let mut state = self.state.subscribe();
+        let awake = state.wait_for(|state| state.mood != Mood::Silent).await;
+        match awake.unwrap().mood {
+            Mood::Away => Err(StoreError::unavailable("connection refused")),
+            Mood::Broken => Err(StoreError::fault("column \"secret\" does not exist")),
+            Mood::Well | Mood::Silent | Mood::Holding(_) => Ok(()),
+        }
+    }
+}
+
+impl Store for Stage {
+    fn push(&self, push: Push) -> Pending<'_, Pushed> {
+        self.store.push(push)
+    }
+
+    fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
+        Box::pin(async {
+            self.pass().await?;
+            let answer = self.store.pull(pull).await;
+            self.state.send_modify(|state| state.read += 1);
+            let own = self.reads();
+            let held = |state: &State| matches!(state.mood, Mood::Holding(free) if own > free);
+            let mut state = self.state.subscribe();
+            drop(state.wait_for(|state| !held(state)).await);
+            answer
+        })
+    }
+
+    fn set_grant(
+        &self,
+        user: UserId,
+        space: SpaceId,
+        role: Option<Role>,
+        now: Millis,
+    ) -> Pending<'_, ()> {
+        self.store.set_grant(user, space, role, now)
+    }
+
+    fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.grants(user).await
+        })
+    }
+
+    fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
+        self.store.parked(user, app)
+    }
+
+    fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
+        self.store.sweep(now)
+    }
+
+    fn stats(&self) -> Pending<'_, Stats> {
+        self.store.stats()
+    }
+
+    fn ready(&self) -> Pending<'_, ()> {
+        self.store.ready()
+    }
+}
