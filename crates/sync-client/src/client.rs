@@ -115,6 +115,15 @@ impl Client {
         })
     }
 
+    /// A client of the same app for another user or device. It shares the connections of this one.
+    #[must_use]
+    pub fn speaking_as(&self, client_id: &str, token: &str) -> Self {
+        let mut other = self.clone();
+        other.options.client_id = client_id.to_owned();
+        other.options.token = Some(token.to_owned());
+        other
+    }
+
     /// Pushes changes; the answer has what others wrote since the cursor, the beginning if it is empty. Sending the
     /// same push again is free, so a lost answer is asked for again.
     ///

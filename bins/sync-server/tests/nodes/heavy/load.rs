@@ -24,8 +24,6 @@ const LENGTH: usize = 8_000;
 /// A push that was acknowledged.
 #[derive(Clone, Debug)]
 pub(crate) struct Acknowledged {
-    /// Of whom it is, as a place in [`USERS`].
-    pub(crate) user: usize,
     /// A table that only this push has written to, by which notices tell it from all others.
     pub(crate) table: String,
     /// When it was first sent.
@@ -144,7 +142,6 @@ impl Writer {
         };
         assert!(answer.warnings.is_empty(), "{:?}", answer.warnings);
         self.written.acknowledged.push(Acknowledged {
-            user: self.user,
             table,
             sent,
             at: Instant::now(),

@@ -37,7 +37,8 @@ pub(crate) async fn every_socket_was_told(
 ) {
     let last = written.iter().flat_map(|one| &one.acknowledged);
     let last = last.map(|push| push.at).max().unwrap();
-    let deadline = due(last, outages) + PROMISED + MARGIN;
+    // After the last outage: the load went on after it.
+    let deadline = last + PROMISED + MARGIN;
     let mut verdict = Verdict::of(witnesses, written, outages);
     while verdict.never > 0 && Instant::now() < deadline {
         sleep(PAUSE).await;
@@ -154,21 +155,21 @@ impl Known {
         let connected = self.connected.iter().find(|at| **at >= push.sent);
         match (connected, self.told.get(&push.table)) {
             (None, None) => Told::Never,
-            (Some(connected), told) if told.is_none_or(|told| connected < told) => {
-                Told::ByConnecting
+            (Some(connected), Some(told)) if connected < told => Told::ByConnecting,
+            (_, Some(told)) => {
+                let due = due(push.at, *told, outages);
+                Told::ByNotice(told.saturating_duration_since(due))
             }
-            (_, told) => {
-                let due = due(push.at, outages);
-                Told::ByNotice(told.unwrap_or(&due).saturating_duration_since(due))
-            }
+            (Some(_), None) => Told::ByConnecting,
         }
     }
 }
 
-/// From when on the time counts: the answer, or the end of an outage that began before the promise was due.
-fn due(answered: Instant, outages: &[Outage]) -> Instant {
+/// From when on the time counts of what was told at last: the answer, or the end of an outage that came before it was told
+/// and before it had to be.
+fn due(answered: Instant, told: Instant, outages: &[Outage]) -> Instant {
     outages.iter().fold(answered, |due, (from, to)| {
-        if *from <= due + PROMISED + MARGIN {
+        if *from < told.min(due + PROMISED) {
             due.max(*to)
         } else {
             due
