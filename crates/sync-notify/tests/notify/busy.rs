@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 use sync_notify::{Hub, Listener, MAX_TABLES, News, Notice, Waiting};
 use sync_protocol::{AppId, TableName};
 
-use crate::support::{announce, app, listens, notice, table, to_user, told, user};
+use crate::support::{Alarm, announce, app, listens, notice, table, to_user, told, user};
 
 /// What may happen to a listener.
 #[derive(Clone, Debug)]
@@ -72,15 +71,6 @@ impl Expected {
         } else {
             assert_eq!(names, expected.names);
         }
-    }
-}
-
-#[derive(Default)]
-struct Alarm(AtomicBool);
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -145,7 +135,7 @@ fn play(acts: &[Act]) {
             }
         }
         if let Some((_, alarm)) = &wait {
-            let woken = alarm.0.load(Ordering::Relaxed);
+            let woken = alarm.rang();
             assert_eq!(woken, !expected.is_empty(), "woken when there is something");
         }
     }

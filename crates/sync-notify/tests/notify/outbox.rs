@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use sync_notify::{News, Notice, Outbox};
 
-use crate::support::{app, at_once, by, notice, table, to_space, to_user, user};
+use crate::support::{Alarm, app, at_once, by, notice, table, to_space, to_user, user};
 
 /// The most that waits, of each kind.
 const MAX_WAITING: usize = 10_000;
@@ -152,13 +153,16 @@ fn a_notice_has_so_many_tables_and_the_same_ones_again_are_no_more() {
 }
 
 #[test]
-fn a_taker_that_gives_up_has_taken_nothing() {
+fn a_taker_that_is_woken_and_gives_up_has_taken_nothing() {
     let outbox = Outbox::default();
     {
+        let alarm = Arc::new(Alarm::default());
+        let waker = Waker::from(Arc::clone(&alarm));
         let mut taker = pin!(outbox.take());
-        let mut context = Context::from_waker(Waker::noop());
+        let mut context = Context::from_waker(&waker);
         assert!(taker.as_mut().poll(&mut context).is_pending());
         outbox.put(News::Access(user("ann")));
+        assert!(alarm.rang());
     }
     assert_eq!(taken(&outbox), [News::Access(user("ann"))]);
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use sync_notify::{Hub, Interest, Listener, News, Notice, Waiting, Writer};
 use sync_protocol::{AppId, Audience, ClientId, SpaceId, TableName, Tables, UserId};
@@ -82,6 +83,22 @@ pub(crate) fn listens_as(hub: &Arc<Hub>, name: &str, client: &str) -> Listener {
 
 pub(crate) fn announce(hub: &Hub, notice: Notice) {
     hub.announce(&News::Changes(notice));
+}
+
+/// Who is woken, and remembers it.
+#[derive(Default)]
+pub(crate) struct Alarm(AtomicBool);
+
+impl Alarm {
+    pub(crate) fn rang(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What a future gives without waiting.
