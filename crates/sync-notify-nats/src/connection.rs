@@ -82,7 +82,7 @@ impl Connection {
         server: &ServerAddr,
     ) -> Result<Self, Failure> {
         let lost = Arc::new(Lost::default());
-        let options = options(shared, server, &lost);
+        let options = options(shared, &lost);
         let client = options.connect(server.clone()).await?;
         let limit = client.max_payload().min(MAX_MESSAGE_BYTES);
         if limit < MAX_NOTICE_BYTES {
@@ -162,13 +162,13 @@ async fn send(
     Ok(messages)
 }
 
-fn options(shared: &Arc<Shared>, server: &ServerAddr, lost: &Arc<Lost>) -> ConnectOptions {
+fn options(shared: &Arc<Shared>, lost: &Arc<Lost>) -> ConnectOptions {
     let events = (Arc::clone(shared), Arc::clone(lost));
     let reconnects = Arc::clone(lost);
     let options = ConnectOptions::new()
         .name("sync-server")
         .no_echo()
-        .require_tls(server.tls_required())
+        // Used where the URL says `tls`, and where the server asks for TLS.
         .tls_client_config(shared.tls.clone())
         .connection_timeout(CONNECT_LIMIT)
         .ping_interval(PING_EVERY)

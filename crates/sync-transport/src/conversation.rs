@@ -22,6 +22,7 @@ use sync_protocol::{AppId, ClientId, SpaceId, Tables, UserId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -330,13 +331,17 @@ impl Conversation {
     async fn part(mut self, end: End) {
         let socket = &mut self.socket;
         let parting = async {
-            let End::Close(code, reason) = end else {
-                return drop(socket.close(None).await);
+            let said = match end {
+                // The answer to the client's own last word waits below here, if it said one.
+                End::Gone => socket.flush().await,
+                End::Close(code, reason) => {
+                    self.service.metrics.closed(code.into());
+                    let reason = reason.into();
+                    let last = Message::Close(Some(CloseFrame { code, reason }));
+                    socket.send(last).await
+                }
             };
-            self.service.metrics.closed(code.into());
-            let reason = reason.into();
-            let last = Message::Close(Some(CloseFrame { code, reason }));
-            if socket.send(last).await.is_ok() {
+            if said.is_ok() {
                 let _ = socket.get_mut().shutdown().await;
                 drain(socket.get_mut()).await;
             }
@@ -354,6 +359,8 @@ fn broken(error: &Error) -> End {
     match error {
         Error::Capacity(_) => close(CloseCode::Size, "a message has at most 32 KiB"),
         Error::Utf8(_) => close(CloseCode::Invalid, "text is UTF-8"),
+        // It went without a word.
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
         Error::Protocol(_) => close(CloseCode::Protocol, "that is no WebSocket frame"),
         _ => End::Gone,
     }

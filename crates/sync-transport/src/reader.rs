@@ -7,12 +7,14 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::mem::take;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use sync_notify::Listener;
-use sync_protocol::{Answer, AppId, Millis, SpaceId, TableName, Tables};
+use sync_protocol::{Answer, AppId, SpaceId, TableName, Tables};
 use sync_store::{Caller, Cursor, MAX_PAGE, Pull, StoreError};
 use tokio::time::{Instant, sleep_until};
 
@@ -40,8 +42,6 @@ pub(crate) struct Reader {
     /// Whether the grants are to be asked for before the next read.
     ask_grants: bool,
     pause: Duration,
-    heartbeat: Instant,
-    expires: Instant,
     is_over: bool,
 }
 
@@ -55,22 +55,18 @@ enum Next {
 }
 
 impl Reader {
-    /// Follows what the caller may see of an app's tables from the cursor on, as long as the token counts.
+    /// Follows what the caller may see of an app's tables from the cursor on.
     pub(crate) fn new(
         service: Shared,
         listener: Listener,
         (caller, app, tables): (Caller, AppId, Tables),
         cursor: Cursor,
-        until: Millis,
     ) -> Self {
-        let now = Instant::now();
         let silent = match &tables {
             Tables::All => BTreeSet::new(),
             Tables::Only(tables) => tables.clone(),
         };
         Self {
-            heartbeat: now + service.limits.heartbeat,
-            expires: service.instant(until),
             service,
             listener,
             caller,
@@ -85,18 +81,9 @@ impl Reader {
         }
     }
 
-    /// The next thing to send; `None` at the end. Dropped while it waits, it has lost nothing.
+    /// The next thing to send; `None` at the end. Dropped while it waits to be told, it has lost nothing.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         while !self.is_over {
-            let now = Instant::now();
-            if now >= self.expires {
-                self.is_over = true;
-                return Some(event::AUTH_EXPIRED);
-            }
-            if now >= self.heartbeat {
-                self.heartbeat = now + self.service.limits.heartbeat;
-                return Some(event::HEARTBEAT);
-            }
             let said = match self.next {
                 Next::Read => self.read().await,
                 Next::Wait(until) => {
@@ -111,21 +98,19 @@ impl Reader {
         None
     }
 
-    /// Waits for news, for the time to try again, and for whatever else there is to be said by the clock.
+    /// Waits for news, and for the time to try again.
     async fn wait(&mut self, until: Option<Instant>) {
-        let clock = self.heartbeat.min(self.expires);
-        let wake = until.map_or(clock, |until| until.min(clock));
+        let again = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
-            waiting = self.listener.waiting() => {
-                self.ask_grants |= waiting.access;
-                self.next = Next::Read;
-            }
-            () = sleep_until(wake) => {
-                if until.is_some_and(|until| until <= wake) {
-                    self.next = Next::Read;
-                }
-            }
+            waiting = self.listener.waiting() => self.ask_grants |= waiting.access,
+            () = again => {}
         }
+        self.next = Next::Read;
     }
 
     /// Reads once: what there is to send of it.
@@ -149,6 +134,8 @@ impl Reader {
     }
 
     async fn try_to_read(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let turn = Arc::clone(&self.service.stream_reads).acquire_owned().await;
+        let _turn = turn.expect("the semaphore is never closed");
         if self.ask_grants {
             let removed = self.listen_to_spaces().await?;
             self.ask_grants = false;
@@ -185,8 +172,6 @@ impl Reader {
     }
 
     async fn page(&self) -> Result<Answer, StoreError> {
-        let turn = self.service.stream_reads.acquire().await;
-        let _turn = turn.expect("the semaphore is never closed");
         let pull = Pull {
             caller: self.caller.clone(),
             app: self.app.clone(),

@@ -7,6 +7,8 @@
 //!   token does, when the server stops, and when the client goes. 401, then 400; 429 if the user has too many connections.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
 
 use async_stream::stream;
 use axum::body::Body;
@@ -17,14 +19,15 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::Stream;
 use sync_notify::Interest;
-use sync_protocol::{ClientId, TableName, Tables};
+use sync_protocol::{ClientId, Millis, TableName, Tables};
 use sync_store::{Caller, Cursor};
+use tokio::time::{Instant, sleep_until};
 
 use crate::admit::{Admitted, admit};
 use crate::connection::Stopping;
 use crate::error::Refusal;
 use crate::reader::Reader;
-use crate::service::Shared;
+use crate::service::{Service, Shared};
 use crate::{event, reply};
 
 /// The most tables that one stream may name.
@@ -40,17 +43,16 @@ pub(crate) async fn stream(
     let admitted = admit(&service, &mut parts).await?;
     let asked = Asked::read(&parts)?;
     let stopping = Stopping::of(&parts.extensions);
+    let clock = StreamClock::new(&service, admitted.until);
     let reader = open(service, admitted, asked)?;
-    Ok(reply::events(Body::from_stream(events(reader, stopping))))
+    let events = events(reader, clock, stopping);
+    Ok(reply::events(Body::from_stream(events)))
 }
 
 /// Listens first, so that nothing is committed unheard between the first read and the wait behind it.
 fn open(service: Shared, admitted: Admitted, asked: Asked) -> Result<Reader, Refusal> {
     let Admitted {
-        user,
-        until,
-        app,
-        client,
+        user, app, client, ..
     } = admitted;
     let listener = service
         .hub
@@ -68,27 +70,79 @@ fn open(service: Shared, admitted: Admitted, asked: Asked) -> Result<Reader, Ref
         listener,
         (caller, app, asked.tables),
         asked.since,
-        until,
     ))
 }
 
 fn events(
     mut reader: Reader,
+    mut clock: StreamClock,
     mut stopping: Stopping,
-) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream! {
         yield Ok(event::GREETING);
         loop {
-            let next = tokio::select! {
-                biased;
-                () = stopping.told() => None,
-                next = reader.next() => next,
+            let next = reader.next();
+            tokio::pin!(next);
+            // What is being read goes on being read while the clock says something: the store may take its time.
+            let said = loop {
+                let turn = tokio::select! {
+                    biased;
+                    () = stopping.told() => Turn::Over(None),
+                    turn = clock.strikes() => turn,
+                    said = &mut next => said.map_or(Turn::Over(None), Turn::Said),
+                };
+                match turn {
+                    Turn::Beat => yield Ok(event::HEARTBEAT),
+                    Turn::Said(said) => break said,
+                    Turn::Over(last) => {
+                        if let Some(last) = last {
+                            yield Ok(last);
+                        }
+                        return;
+                    }
+                }
             };
-            match next {
-                Some(bytes) => yield Ok(bytes),
-                None => break,
-            }
+            yield Ok(said);
         }
+    }
+}
+
+/// What a stream does next.
+enum Turn {
+    /// It says that it is there.
+    Beat,
+    /// It sends this.
+    Said(Bytes),
+    /// It ends, with a last word if there is one.
+    Over(Option<Bytes>),
+}
+
+/// What is to be said by the clock, whatever the store does.
+struct StreamClock {
+    every: Duration,
+    heartbeat: Instant,
+    expires: Instant,
+}
+
+impl StreamClock {
+    fn new(service: &Service, until: Millis) -> Self {
+        let every = service.limits.heartbeat;
+        Self {
+            every,
+            heartbeat: Instant::now() + every,
+            expires: service.instant(until),
+        }
+    }
+
+    /// The next thing to be said by the clock, at its time. Dropped while it waits, it has said nothing.
+    async fn strikes(&mut self) -> Turn {
+        sleep_until(self.heartbeat.min(self.expires)).await;
+        let now = Instant::now();
+        if now >= self.expires {
+            return Turn::Over(Some(event::AUTH_EXPIRED));
+        }
+        self.heartbeat = now + self.every;
+        Turn::Beat
     }
 }
 

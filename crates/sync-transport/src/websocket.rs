@@ -10,7 +10,7 @@ use axum::http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -50,6 +50,10 @@ pub(crate) async fn of_one_app(
 fn upgrade(service: Shared, mut parts: Parts, app: Option<AppId>) -> Result<Response, Refusal> {
     if !service.origins.allow(&parts.headers) {
         return Err(Refusal::Origin);
+    }
+    // The route takes a HEAD for a GET.
+    if parts.method != Method::GET {
+        return Err(Refusal::NoWebSocket("connect with GET"));
     }
     let accept = accept(&parts.headers)?;
     let refuse = || Refusal::NoWebSocket("connect with HTTP/1.1");

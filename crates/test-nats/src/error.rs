@@ -1,9 +1,9 @@
 //! Why there is no server.
 
-use std::io;
+use std::{fmt, io};
 
 /// What can go wrong with a throwaway server.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     /// No server program on this machine: install it.
     #[error(
@@ -35,9 +35,27 @@ pub enum Error {
     },
 }
 
+/// Says what the error says: a test that unwraps it tells what to install.
+impl fmt::Debug for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
 impl Error {
     /// For `map_err`: an input or output error with what was tried.
     pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_unwraps_a_missing_server_names_the_command_that_installs_it() {
+        let said = format!("{:?}", Error::NotInstalled);
+        assert!(said.contains("`.ci/install nats`"), "{said}");
     }
 }

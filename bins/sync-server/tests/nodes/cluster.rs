@@ -99,8 +99,13 @@ impl Cluster {
 
     /// A client of this user on a node.
     pub(crate) fn client(&self, node: usize, user: &str, client_id: &str) -> Client {
+        self.client_at(&self.nodes[node].url(), user, client_id)
+    }
+
+    /// The same at another address of a node.
+    pub(crate) fn client_at(&self, url: &str, user: &str, client_id: &str) -> Client {
         let options = Options {
-            server: self.nodes[node].url(),
+            server: url.to_owned(),
             app: APP.to_owned(),
             client_id: client_id.to_owned(),
             token: Some(self.token(user)),

@@ -8,6 +8,7 @@ mod cluster;
 mod gate;
 mod heavy;
 mod keys;
+mod line;
 mod listening;
 mod node;
 mod raw;

@@ -206,6 +206,10 @@ pub(crate) struct Peer(pub(crate) WebSocketStream<TcpStream>);
 impl Peer {
     pub(crate) async fn connect(server: &Server, path: &str) -> Self {
         let stream = TcpStream::connect(server.address).await.unwrap();
+        Self::over(stream, server, path).await
+    }
+
+    pub(crate) async fn over(stream: TcpStream, server: &Server, path: &str) -> Self {
         let address = format!("ws://{}{path}", server.address);
         let (socket, _) = in_time(client_async(address, stream)).await.unwrap();
         Self(socket)

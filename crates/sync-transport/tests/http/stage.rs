@@ -53,6 +53,11 @@ impl Stage {
         self.state.send_modify(|state| state.mood = mood);
     }
 
+    /// How many times it was asked for grants or a page.
+    pub(crate) fn asked(&self) -> usize {
+        self.state.borrow().asked
+    }
+
     /// How many pulls have read.
     pub(crate) fn reads(&self) -> usize {
         self.state.borrow().read

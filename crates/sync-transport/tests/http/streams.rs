@@ -150,7 +150,7 @@ async fn a_change_looks_as_it_does_in_a_pull() {
         assert_eq!(event.data, expected);
         let change = &event.data["changes"][0];
         assert_eq!((&change["author"], &change["spaceId"]), (&json!("bob"), &json!("team")));
-        let ids: &[&str] = if user == "bob" { &["t", "t", "own"] } else { &["t", "t"] };
+        let ids: &[&str] = if user == "bob" { &["t", "t", "own", "own"] } else { &["t", "t"] };
         assert_eq!(event.ids(), ids);
     }
 }

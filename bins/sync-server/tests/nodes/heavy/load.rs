@@ -18,7 +18,7 @@ pub(crate) const USERS: [&str; 2] = ["ann", "ben"];
 pub(crate) const LAST: &str = "last";
 /// The pause between two pushes of a writer: a machine with two processors does something else, too.
 const BREATH: Duration = Duration::from_millis(15);
-/// How many characters each new record has: a slow stream falls behind by megabytes.
+/// How many characters each new record has: a slow stream falls behind by a megabyte, and most breaks are inside of one.
 const LENGTH: usize = 8_000;
 
 /// A push that was acknowledged.
@@ -160,7 +160,7 @@ impl Writer {
 
 /// A record of its own, a field of one that is always written to, and one that is deleted again soon.
 fn changes(table: &str, number: usize) -> Vec<NewChange> {
-    let text = Value::string(&number.to_string().repeat(LENGTH / 4));
+    let text = Value::string(&"x".repeat(LENGTH));
     let now = FieldTime::from(now());
     let mut changes = vec![
         NewChange::insert(table, "a")

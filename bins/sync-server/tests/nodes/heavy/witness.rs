@@ -10,10 +10,15 @@ use tokio::time::{Duration, Instant, sleep};
 use super::load::{LAST, USERS, Written};
 use super::replica::Replica;
 use crate::cluster::Cluster;
+use crate::line::BrokenLine;
 use crate::waiting::until;
 
-/// What a slow stream does with each event.
+/// How long a slow stream takes for each event.
 const SLOWNESS: Duration = Duration::from_millis(40);
+/// Which stream is slow.
+const SLOW: usize = 0;
+/// Which stream has a line that breaks again and again.
+const BROKEN: usize = 3;
 
 /// What a socket said, and when.
 #[derive(Clone, Debug)]
@@ -50,6 +55,7 @@ pub(crate) struct Witnesses {
     pub(crate) sockets: Vec<Arc<SocketWitness>>,
     pub(crate) streams: Vec<Arc<StreamWitness>>,
     hurry: Arc<AtomicBool>,
+    _line: BrokenLine,
     _tasks: JoinSet<()>,
 }
 
@@ -103,14 +109,17 @@ impl StreamWitness {
 }
 
 impl Witnesses {
-    /// A socket and a stream of each user on each node; the first stream is slow.
+    /// A socket and a stream of each user on each node; one stream is slow, and one has a
+    /// line that breaks.
     pub(crate) async fn listen(cluster: &Cluster) -> Self {
         let mut tasks = JoinSet::new();
         let (mut sockets, mut streams) = (Vec::new(), Vec::new());
         let hurry = Arc::new(AtomicBool::new(false));
+        let line = BrokenLine::to(cluster.nodes[BROKEN / USERS.len()].address()).await;
         for node in 0..cluster.nodes.len() {
             for (user, name) in USERS.iter().enumerate() {
-                let client = cluster.client(node, name, &format!("witness-{node}"));
+                let client_id = format!("witness-{node}");
+                let client = cluster.client(node, name, &client_id);
                 let socket = Arc::new(SocketWitness {
                     user,
                     node,
@@ -123,7 +132,12 @@ impl Witnesses {
                     node,
                     ..StreamWitness::default()
                 });
-                let pace = streams.is_empty().then(|| Arc::clone(&hurry));
+                let pace = (streams.len() == SLOW).then(|| Arc::clone(&hurry));
+                let client = if streams.len() == BROKEN {
+                    cluster.client_at(&line.url, name, &client_id)
+                } else {
+                    client
+                };
                 tasks.spawn(Arc::clone(&stream).listen(client.stream(&[], ""), pace));
                 streams.push(stream);
             }
@@ -132,6 +146,7 @@ impl Witnesses {
             sockets,
             streams,
             hurry,
+            _line: line,
             _tasks: tasks,
         };
         witnesses.are_there(cluster).await;
@@ -150,7 +165,7 @@ impl Witnesses {
 
     /// How many pushes the slow stream has not brought yet.
     pub(crate) fn behind(&self, written: &[Written]) -> usize {
-        let slow = &self.streams[0];
+        let slow = &self.streams[SLOW];
         let (replica, written) = (slow.replica(), &written[slow.user].acknowledged);
         let missing = written.iter().filter(|push| !replica.has(&push.table));
         missing.count()
