@@ -71,11 +71,11 @@ impl Waiting {
     }
 
     fn add(&mut self, app: &AppId, table: &TableName) {
-        let names: usize = self.tables.values().map(BTreeSet::len).sum();
         let known = self.tables.get(app);
-        if known.is_some_and(|tables| tables.contains(table)) {
+        if self.overflowed || known.is_some_and(|tables| tables.contains(table)) {
             return;
         }
+        let names: usize = self.tables.values().map(BTreeSet::len).sum();
         if names == MAX_TABLES {
             self.overflowed = true;
             return;

@@ -113,7 +113,7 @@ impl Conversation {
     }
 
     /// Holds it to its end.
-    pub(crate) async fn hold(mut self, mut stopping: Stopping) {
+    pub(crate) async fn hold(&mut self, mut stopping: Stopping) {
         let end = tokio::select! {
             biased;
             () = stopping.told() => close(CloseCode::Away, "the server stops: connect again"),
@@ -127,7 +127,7 @@ impl Conversation {
     async fn talk(&mut self) -> End {
         loop {
             let done = match self.next().await {
-                Event::Message(message) => self.hear(message).await,
+                Event::Message(message) => Box::pin(self.hear(message)).await,
                 Event::Told(waiting) => self.tell(waiting).await,
                 Event::Clock => self.look_at_clock().await,
             };
@@ -328,7 +328,7 @@ impl Conversation {
 
     /// Says the last word, and lets what the client was still sending come to its end: a connection that is closed on it
     /// would take the last word with it.
-    async fn part(mut self, end: End) {
+    async fn part(&mut self, end: End) {
         let socket = &mut self.socket;
         let parting = async {
             let said = match end {
@@ -367,7 +367,8 @@ fn broken(error: &Error) -> End {
 }
 
 async fn drain(socket: &mut TokioIo<Upgraded>) {
-    let mut buffer = [0; 4096];
+    // Not in the task, which would have room for it all the time.
+    let mut buffer = vec![0; 4096];
     let mut room = FAREWELL_BYTES;
     while let Ok(bytes @ 1..) = socket.read(&mut buffer).await {
         room = room.saturating_sub(bytes);

@@ -15,7 +15,8 @@ use axum::response::Response;
 use crate::service::Shared;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
-const HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, x-client-id");
+const HEADERS: HeaderValue =
+    HeaderValue::from_static("authorization, content-type, last-event-id, x-client-id");
 const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after");
 /// How many seconds a browser may remember the answer to a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");

@@ -107,9 +107,8 @@ impl Face {
         _kept: (OwnedSemaphorePermit, Connected),
     ) {
         let afterwards = Afterwards::default();
-        // In a box that is gone when HTTP is over: a socket may stay for days, and needs none of it.
-        let http = self.speak_http(stream, stopping.clone(), afterwards.clone());
-        Box::pin(http).await;
+        self.speak_http(stream, stopping.clone(), afterwards.clone())
+            .await;
         if let Some(work) = afterwards.take() {
             work.await;
         }
@@ -128,8 +127,8 @@ impl Face {
             extensions.insert(afterwards.clone());
             activity.clone().during(self.routes.call(request))
         });
-        let connection = self.builder.serve_connection_with_upgrades(socket, watched);
-        tokio::pin!(connection);
+        // In a box that is gone when HTTP is over: a socket may stay for days, and needs none of it.
+        let mut connection = Box::pin(self.builder.serve_connection_with_upgrades(socket, watched));
         let idle = self.limits.idle;
         let ended = tokio::select! {
             ended = &mut connection => ended,

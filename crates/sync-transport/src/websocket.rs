@@ -64,10 +64,8 @@ fn upgrade(service: Shared, mut parts: Parts, app: Option<AppId>) -> Result<Resp
         match upgraded.await {
             Ok(socket) => {
                 let socket = TokioIo::new(socket);
-                Conversation::begin(service, app, socket)
-                    .await
-                    .hold(stopping)
-                    .await;
+                let mut conversation = Conversation::begin(service, app, socket).await;
+                conversation.hold(stopping).await;
             }
             Err(error) => tracing::debug!(%error, "a connection ended before it was a socket"),
         }

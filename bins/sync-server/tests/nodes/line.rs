@@ -4,9 +4,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// After how many bytes of answers it breaks, at the least and beyond that.
-const LEAST: usize = 30_000;
-const BEYOND: usize = 50_000;
+/// After how many bytes of answers it breaks the first time. Each time it is twice as many, until a whole page of a stream
+/// would pass (1 MiB), which is what a stream needs to go on; then it is as few again.
+const FEW: usize = 20_000;
+const DOUBLED: u32 = 7;
 
 /// It is there until it is dropped.
 pub(crate) struct BrokenLine {
@@ -22,11 +23,10 @@ impl BrokenLine {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
-            let mut turn = 0;
+            let mut turn: u32 = 0;
             while let Ok((client, _)) = listener.accept().await {
-                turn += 1;
-                let room = LEAST + turn * 7_919 % BEYOND;
-                connections.spawn(pass(client, node.clone(), room));
+                connections.spawn(pass(client, node.clone(), FEW << turn));
+                turn = (turn + 1) % DOUBLED;
             }
         });
         Self { url, task }

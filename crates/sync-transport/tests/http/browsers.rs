@@ -23,7 +23,7 @@ async fn server() -> Server {
 async fn preflight(server: &Server, path: &str, origin: &str) -> Response {
     let request = server.request("OPTIONS", path).header("Origin", origin);
     let request = request.header("Access-Control-Request-Method", "POST");
-    let headers = "authorization,content-type,x-client-id";
+    let headers = "authorization,content-type,last-event-id,x-client-id";
     let request = request.header("Access-Control-Request-Headers", headers);
     request.send().await.unwrap()
 }
@@ -38,7 +38,7 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
 #[tokio::test]
 async fn a_preflight_is_answered_before_anybody_asks_for_a_token() {
     let server = server().await;
-    for path in ["/sync/todo", "/sync/todo/pull"] {
+    for path in ["/sync/todo", "/sync/todo/pull", "/sync/todo/stream"] {
         let answer = preflight(&server, path, ALLOWED).await;
         assert_eq!(answer.status(), 204);
         assert_eq!(
@@ -53,7 +53,7 @@ async fn a_preflight_is_answered_before_anybody_asks_for_a_token() {
             header(&answer, "access-control-allow-methods"),
             Some("GET, HEAD, POST")
         );
-        let headers = Some("authorization, content-type, x-client-id");
+        let headers = Some("authorization, content-type, last-event-id, x-client-id");
         assert_eq!(header(&answer, "access-control-allow-headers"), headers);
         let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
         assert_eq!(header(&answer, "vary"), Some(vary));

@@ -69,7 +69,9 @@ mod arriving {
     async fn a_change_that_is_written_during_the_drain_arrives_once() {
         let stage = Stage::new(Mood::Holding(1));
         let (server, _) = Server::live(stage.clone(), Limits::default()).await;
-        server.push_as("alice", "a", inserts(&["tasks"], "r", 1500)).await;
+        server
+            .push_as("alice", "a", inserts(&["tasks"], "r", 1500))
+            .await;
         let mut events = server.events("alice", "b", "").await;
         assert_eq!(events.changes("tasks").await.len(), 1000);
         stage.have_read(2).await;
@@ -222,7 +224,10 @@ mod spaces {
         // Written before the stream knows of it: no row of it goes out all the same.
         server.push_as("bob", "x", shared("u")).await;
         access(&hub, "alice");
-        assert_eq!(events.event().await, said("spaces", json!({"removed": ["team"]})));
+        assert_eq!(
+            events.event().await,
+            said("spaces", json!({"removed": ["team"]}))
+        );
         let reads = stage.reads();
         server.push_as("bob", "x", shared("v")).await;
         server.write("alice", "a", "tasks", "own").await;
@@ -237,7 +242,9 @@ mod spaces {
         for user in ["alice", "bob"] {
             stage.grant(user, "team", Some(Role::Writer)).await;
         }
-        let mut alice = server.events("alice", "b", "?collections=tasks,notes").await;
+        let mut alice = server
+            .events("alice", "b", "?collections=tasks,notes")
+            .await;
         let mut bob = server.events("bob", "b", "?collections=tasks,notes").await;
         for events in [&mut alice, &mut bob] {
             assert_eq!(events.changes("notes").await, Vec::<String>::new());
@@ -302,7 +309,9 @@ mod failing {
         let stage = Stage::new(Mood::Silent);
         let (server, _) = Server::live(stage.clone(), Limits::default()).await;
         let token = server.token_for("alice", 1);
-        let request = server.request("GET", "/sync/todo/stream").bearer_auth(token);
+        let request = server
+            .request("GET", "/sync/todo/stream")
+            .bearer_auth(token);
         let mut events = Events::of(request).await;
         assert_eq!(events.event().await, said("auth-expired", json!({})));
         assert_eq!(events.block().await, None);
@@ -403,13 +412,19 @@ mod ending {
             };
             json!(["mana_sync_connections_total ", "mana_sync_users_connected "].map(gauge))
         };
-        assert_eq!((health().await, gauges().await), (json!([0, 0]), json!([0, 0])));
+        assert_eq!(
+            (health().await, gauges().await),
+            (json!([0, 0]), json!([0, 0]))
+        );
         let streams = [
             server.events("alice", "a", "").await,
             server.events("alice", "b", "").await,
             server.events("bob", "a", "").await,
         ];
-        assert_eq!((health().await, gauges().await), (json!([3, 2]), json!([3, 2])));
+        assert_eq!(
+            (health().await, gauges().await),
+            (json!([3, 2]), json!([3, 2]))
+        );
         drop(streams);
         in_time(async { while health().await != json!([0, 0]) {} }).await;
         assert_eq!(gauges().await, json!([0, 0]));

@@ -172,6 +172,10 @@ impl Events {
 
 impl Event {
     fn parse(block: &str) -> Self {
+        assert!(
+            !block.contains('\r'),
+            "for some readers it ends a line, too"
+        );
         let mut lines = block.split('\n');
         let name = lines.next().unwrap().strip_prefix("event: ");
         let data = lines.next().unwrap().strip_prefix("data: ").unwrap();

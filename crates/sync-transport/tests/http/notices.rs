@@ -85,8 +85,12 @@ async fn what_goes_out_to_everyone_is_told_to_its_writer_too() {
     };
     let (deleted, back) = ("2025-12-01T00:00:00.000Z", "2025-12-02T00:00:00.000Z");
     let mut peer = Peer::member(&server, "/ws", "alice", "a").await;
-    server.push_as("alice", "a", fields(deleted, json!(deleted))).await;
-    server.push_as("alice", "a", fields(back, Value::Null)).await;
+    server
+        .push_as("alice", "a", fields(deleted, json!(deleted)))
+        .await;
+    server
+        .push_as("alice", "a", fields(back, Value::Null))
+        .await;
     peer.is_told("todo", &["tasks"]).await;
     server.write("alice", "b", "marker", "t").await;
     peer.is_told("todo", &["marker"]).await;
@@ -100,7 +104,9 @@ async fn a_push_that_stores_nothing_is_told_to_nobody() {
     server.push_as("alice", "a", &body).await;
     let mut peer = Peer::member(&server, "/ws", "alice", "b").await;
     server.push_as("alice", "a", &body).await;
-    server.push_as("alice", "c", r#"{"since":"","changes":[]}"#).await;
+    server
+        .push_as("alice", "c", r#"{"since":"","changes":[]}"#)
+        .await;
     server.write("alice", "a", "marker", "t").await;
     peer.is_told("todo", &["marker"]).await;
 }

@@ -90,7 +90,12 @@ mod handshakes {
         let from = |origin: &str| handshake(&server, "GET", "/ws").header("Origin", origin);
         assert_eq!(status(handshake(&server, "GET", "/ws")).await, 101);
         assert_eq!(status(from("https://app.example")).await, 101);
-        for origin in ["https://evil.example", "https://app.example.evil.example", "null", ""] {
+        for origin in [
+            "https://evil.example",
+            "https://app.example.evil.example",
+            "null",
+            "",
+        ] {
             let response = from(origin).send().await.unwrap();
             assert_eq!(refused(response).await, (403, json!("origin_not_allowed")));
         }
@@ -153,10 +158,22 @@ mod signing_in {
         let mut peer = Peer::connect(&server, "/ws").await;
         let token = server.token("alice");
         for (text, why) in [
-            (json!({"type": "auth"}).to_string(), "missing token: send {\"type\":\"auth\",\"token\":\"…\"}"),
-            (json!({"type": "auth", "token": token, "clientId": 7}).to_string(), "clientId is no text"),
-            (json!({"type": "subscribe"}).to_string(), "unknown message type: send auth or ping"),
-            (json!([{"type": "ping"}]).to_string(), "a message is a JSON object"),
+            (
+                json!({"type": "auth"}).to_string(),
+                "missing token: send {\"type\":\"auth\",\"token\":\"…\"}",
+            ),
+            (
+                json!({"type": "auth", "token": token, "clientId": 7}).to_string(),
+                "clientId is no text",
+            ),
+            (
+                json!({"type": "subscribe"}).to_string(),
+                "unknown message type: send auth or ping",
+            ),
+            (
+                json!([{"type": "ping"}]).to_string(),
+                "a message is a JSON object",
+            ),
             (String::new(), "a message is a JSON object"),
         ] {
             peer.say(text).await;
@@ -164,7 +181,10 @@ mod signing_in {
         }
         peer.say("{\"type\":\"ping\"").await;
         let why = peer.error().await;
-        assert!(why.starts_with("the message cannot be read as JSON: "), "{why}");
+        assert!(
+            why.starts_with("the message cannot be read as JSON: "),
+            "{why}"
+        );
         peer.is_served().await;
     }
 
@@ -175,7 +195,10 @@ mod signing_in {
         for (token, why) in [
             ("", None),
             ("nonsense", None),
-            (expired.as_str(), Some("the token has expired: sign in again")),
+            (
+                expired.as_str(),
+                Some("the token has expired: sign in again"),
+            ),
         ] {
             let mut peer = Peer::connect(&server, "/ws").await;
             peer.auth(token, None).await;
@@ -322,13 +345,21 @@ mod ending {
         .await;
         drop(Peer::member(&server, "/ws", "alice", "a").await);
         let late = Peer::connect(&server, "/ws").await;
-        assert_eq!(late.closed().await, (1008, "nobody signed in in time".to_owned()));
+        assert_eq!(
+            late.closed().await,
+            (1008, "nobody signed in in time".to_owned())
+        );
         let closes = async || -> Vec<String> {
             let metrics = server.get("/metrics").await.text().await.unwrap();
-            let lines = metrics.lines().filter(|line| line.starts_with("sync_socket_closes"));
+            let lines = metrics
+                .lines()
+                .filter(|line| line.starts_with("sync_socket_closes"));
             lines.map(str::to_owned).collect()
         };
-        assert_eq!(closes().await, [r#"sync_socket_closes_total{code="1008"} 1"#]);
+        assert_eq!(
+            closes().await,
+            [r#"sync_socket_closes_total{code="1008"} 1"#]
+        );
     }
 
     #[tokio::test]
@@ -338,7 +369,11 @@ mod ending {
         let frame = |bytes: &str, fin| {
             use tokio_tungstenite::tungstenite::protocol::frame::Frame;
             use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-            let code = if bytes.starts_with('{') { Data::Text } else { Data::Continue };
+            let code = if bytes.starts_with('{') {
+                Data::Text
+            } else {
+                Data::Continue
+            };
             Message::Frame(Frame::message(bytes.to_owned(), OpCode::Data(code), fin))
         };
         peer.0.send(frame("{\"type\":", false)).await.unwrap();

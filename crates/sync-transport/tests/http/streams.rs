@@ -23,7 +23,9 @@ fn nothing(table: &str, until: &str, id: Option<&str>) -> Event {
 #[tokio::test]
 async fn a_stream_is_framed_as_clients_parse_it_by_hand() {
     let server = Server::start().await;
-    let pushed = server.push_as("alice", "a", inserts(&["tasks"], "t", 1)).await;
+    let pushed = server
+        .push_as("alice", "a", inserts(&["tasks"], "t", 1))
+        .await;
     let until = pushed["syncedUntil"].as_str().unwrap();
     let pull = format!("/sync/todo/pull?collection=tasks&since={BEGINNING}");
     let pulled = server.as_user("GET", &pull, "b").send().await.unwrap();
@@ -82,7 +84,9 @@ async fn line_breaks_between_the_parts_of_a_value_do_not_end_an_event() {
 #[tokio::test]
 async fn a_stream_drains_to_the_head_by_itself_in_pages() {
     let server = Server::start().await;
-    server.push_as("alice", "a", inserts(&["tasks", "notes"], "r", 2500)).await;
+    server
+        .push_as("alice", "a", inserts(&["tasks", "notes"], "r", 2500))
+        .await;
     let query = "?collections=notes,tasks,zebra,apple";
     let mut events = server.events("alice", "b", query).await;
     let (mut pages, mut seen) = (Vec::new(), Vec::new());
@@ -98,7 +102,13 @@ async fn a_stream_drains_to_the_head_by_itself_in_pages() {
         if more {
             assert_eq!(notes.id.as_deref(), Some(notes.until()));
         }
-        seen.extend(tasks.ids().into_iter().zip(notes.ids()).flat_map(|(task, note)| [task, note]));
+        seen.extend(
+            tasks
+                .ids()
+                .into_iter()
+                .zip(notes.ids())
+                .flat_map(|(task, note)| [task, note]),
+        );
         pages.push(notes);
     }
     let all: Vec<_> = (0..2500).map(|n| format!("r{n}")).collect();
@@ -106,7 +116,10 @@ async fn a_stream_drains_to_the_head_by_itself_in_pages() {
     let head = pages[2].until().to_owned();
     assert_eq!(pages[2].id, None);
     assert_eq!(events.event().await.unwrap(), nothing("apple", &head, None));
-    assert_eq!(events.event().await.unwrap(), nothing("zebra", &head, Some(&head)));
+    assert_eq!(
+        events.event().await.unwrap(),
+        nothing("zebra", &head, Some(&head))
+    );
     server.write("alice", "a", "zebra", "z").await;
     assert_eq!(events.changes("zebra").await, ["z"]);
 }
@@ -149,8 +162,15 @@ async fn a_change_looks_as_it_does_in_a_pull() {
         });
         assert_eq!(event.data, expected);
         let change = &event.data["changes"][0];
-        assert_eq!((&change["author"], &change["spaceId"]), (&json!("bob"), &json!("team")));
-        let ids: &[&str] = if user == "bob" { &["t", "t", "own", "own"] } else { &["t", "t"] };
+        assert_eq!(
+            (&change["author"], &change["spaceId"]),
+            (&json!("bob"), &json!("team"))
+        );
+        let ids: &[&str] = if user == "bob" {
+            &["t", "t", "own", "own"]
+        } else {
+            &["t", "t"]
+        };
         assert_eq!(event.ids(), ids);
     }
 }
@@ -167,7 +187,9 @@ async fn a_client_is_not_sent_its_own_writes_but_what_goes_out_to_everyone() {
             "fields": {"deletedAt": {"value": value, "at": at}}}]})
     };
     let deleted = "2025-12-01T00:00:00.000Z";
-    server.push_as("alice", "a", delete(deleted, json!(deleted))).await;
+    server
+        .push_as("alice", "a", delete(deleted, json!(deleted)))
+        .await;
     assert_eq!(other.changes("tasks").await, ["t"]);
     // What is found back goes out whole, to its writer, too.
     let back = delete("2025-12-02T00:00:00.000Z", Value::Null);
@@ -175,21 +197,30 @@ async fn a_client_is_not_sent_its_own_writes_but_what_goes_out_to_everyone() {
     let (own, other) = (own.event().await.unwrap(), other.event().await.unwrap());
     assert_eq!(own, other);
     let fields = &own.data["changes"][0]["fields"];
-    assert_eq!((&fields["a"]["value"], &fields["deletedAt"]["value"]), (&json!(1), &Value::Null));
+    assert_eq!(
+        (&fields["a"]["value"], &fields["deletedAt"]["value"]),
+        (&json!(1), &Value::Null)
+    );
 }
 
 #[tokio::test]
 async fn a_reconnect_with_the_last_event_id_skips_no_table() {
     let server = Server::start().await;
-    server.push_as("alice", "a", inserts(&["tasks", "notes"], "r", 1500)).await;
-    let mut events = server.events("alice", "b", "?collections=tasks,notes").await;
+    server
+        .push_as("alice", "a", inserts(&["tasks", "notes"], "r", 1500))
+        .await;
+    let mut events = server
+        .events("alice", "b", "?collections=tasks,notes")
+        .await;
     let page = [events.event().await.unwrap(), events.event().await.unwrap()];
     let id = page[1].id.clone().unwrap();
     // Of the second page it reads one event of two.
     events.event().await.unwrap();
     drop(events);
     let query = "?collections=tasks,notes&since=2027-01-01T00:00:00.000000000Z";
-    let request = server.stream("alice", "b", query).header("Last-Event-ID", id);
+    let request = server
+        .stream("alice", "b", query)
+        .header("Last-Event-ID", id);
     let mut again = Events::of(request).await;
     let (tasks, notes) = (again.changes("tasks").await, again.changes("notes").await);
     assert_eq!((tasks.len(), notes.len()), (250, 250));
@@ -211,19 +242,31 @@ async fn a_stream_begins_behind_since_and_nonsense_is_the_beginning() {
         let mut events = server.events("alice", "b", &query).await;
         assert_eq!(events.changes("tasks").await, ids, "{query}");
     }
-    let mut events = server.events("alice", "b", "?collections=tasks&since=2999-01-01T00:00:00Z").await;
+    let mut events = server
+        .events(
+            "alice",
+            "b",
+            "?collections=tasks&since=2999-01-01T00:00:00Z",
+        )
+        .await;
     let at_head = events.event().await.unwrap();
     let head = at_head.until().to_owned();
     assert_eq!(at_head, nothing("tasks", &head, Some(&head)));
     server.write("alice", "a", "tasks", "v").await;
-    assert_eq!(events.changes("tasks").await, ["v"], "what comes is behind no cursor");
+    assert_eq!(
+        events.changes("tasks").await,
+        ["v"],
+        "what comes is behind no cursor"
+    );
 }
 
 #[tokio::test]
 async fn names_that_no_table_can_have_are_passed_over_and_more_than_256_refused() {
     let server = Server::start().await;
     server.write("alice", "a", "tasks", "t").await;
-    let mut events = server.events("alice", "b", "?collections=%00,nobody,,tasks").await;
+    let mut events = server
+        .events("alice", "b", "?collections=%00,nobody,,tasks")
+        .await;
     assert_eq!(events.changes("tasks").await, ["t"]);
     assert_eq!(events.changes("nobody").await, Vec::<String>::new());
     let mut impossible = server.events("alice", "b", "?collections=%00").await;
@@ -280,8 +323,12 @@ async fn a_head_of_a_stream_is_its_head_and_holds_nothing() {
 #[tokio::test]
 async fn a_stream_is_never_packed() {
     let server = Server::start().await;
-    server.push_as("alice", "a", inserts(&["tasks"], "t", 100)).await;
-    let request = server.stream("alice", "b", "").header("Accept-Encoding", "gzip, zstd");
+    server
+        .push_as("alice", "a", inserts(&["tasks"], "t", 100))
+        .await;
+    let request = server
+        .stream("alice", "b", "")
+        .header("Accept-Encoding", "gzip, zstd");
     let mut response = request.send().await.unwrap();
     assert_eq!(response.headers().get("content-encoding"), None);
     let first = in_time(response.chunk()).await.unwrap().unwrap();
