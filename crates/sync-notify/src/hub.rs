@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sync_protocol::{Audience, UserId};
 use tokio::sync::Notify;
 
-use crate::heard::Heard;
+use crate::heard::{Heard, Source};
 use crate::mailbox::{Delivery, Mailbox};
 use crate::{Interest, Listener, News, Notice};
 
@@ -120,7 +120,7 @@ impl Hub {
     pub fn hear(&self, news: News) {
         match news {
             News::Changes(notice) => {
-                let fresh = self.heard().news(notice);
+                let fresh = self.heard().news(notice, Source::Writer);
                 if let Some(notice) = fresh {
                     self.tell(&notice);
                 }
@@ -129,22 +129,27 @@ impl Hub {
         }
     }
 
-    /// Tells what a look at the log has found, as far as nobody has told it. The next look begins behind `floor`.
-    pub fn find(&self, notices: Vec<Notice>, floor: i64) {
-        self.looks.done.fetch_add(1, Ordering::Relaxed);
+    /// Tells what a look at the log has found, as far as nobody has told it.
+    pub fn find(&self, notices: Vec<Notice>) {
         for notice in notices {
-            let fresh = self.heard().news(notice);
+            let fresh = self.heard().news(notice, Source::Look);
             if let Some(notice) = fresh {
                 self.counts.found.fetch_add(1, Ordering::Relaxed);
                 self.tell(&notice);
             }
         }
-        self.heard().settle(floor);
     }
 
-    /// A look at the log came to nothing.
+    /// A look at the log is done. The next one begins behind `floor`; positions are drawn at `clock` now.
+    pub fn looked(&self, floor: i64, clock: i64) {
+        self.looks.done.fetch_add(1, Ordering::Relaxed);
+        self.heard().settle(floor, clock);
+    }
+
+    /// A look at the log came to nothing. The next one may find another log, so whatever it finds is told.
     pub fn look_failed(&self) {
         self.looks.failed.fetch_add(1, Ordering::Relaxed);
+        self.heard().forget();
     }
 
     /// News may have been lost: the log is to be looked at now.

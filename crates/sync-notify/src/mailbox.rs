@@ -118,7 +118,13 @@ impl Mailbox {
             return Delivery::Passed;
         }
         let was_idle = waiting.is_empty();
-        told.for_each(|table| waiting.add(&notice.app, table));
+        for table in told {
+            waiting.add(&notice.app, table);
+            // More names change nothing any more; a push may have thousands.
+            if waiting.overflowed {
+                break;
+            }
+        }
         drop(inner);
         self.wake(was_idle)
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sync_protocol::{AppId, Audience, ClientId, IdentError, SpaceId, TableName, UserId};
 
 use crate::{News, Notice, Writer};
@@ -83,14 +84,19 @@ fn text(piece: &Piece) -> String {
     serde_json::to_string(piece).expect("names and numbers are always JSON")
 }
 
-/// Reads news.
+/// Reads news. Pieces that this version does not know are passed over.
 ///
 /// # Errors
 ///
 /// The text is not what [`encode`] writes.
 pub fn decode(text: &str) -> Result<Vec<News>, serde_json::Error> {
-    let pieces: Vec<Piece> = serde_json::from_str(text)?;
-    Ok(pieces.into_iter().filter_map(Piece::into_news).collect())
+    let pieces: Vec<&RawValue> = serde_json::from_str(text)?;
+    let pieces = pieces
+        .into_iter()
+        .map(|raw| serde_json::from_str(raw.get()));
+    // One piece that this version does not understand takes no other with it.
+    let pieces = pieces.filter_map(|piece: Result<Piece, _>| piece.ok()?.into_news());
+    Ok(pieces.collect())
 }
 
 impl From<&News> for Piece {

@@ -9,7 +9,7 @@
 //! later:   when none of those of 2 writes any more, and the rows were read once more, the mark is the new floor
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use sync_notify::{Hub, Notice, Writer};
 use sync_protocol::{AppId, ClientId, TableName, UserId};
 use sync_store::{Scope, StoreError};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_postgres::Row;
 
 use crate::config::Config;
@@ -33,12 +33,15 @@ use crate::session::{Acting, Session, answered};
 /// How often it looks (`wire.md`: a notice comes at the latest after 2 s, whatever was lost between nodes). A look takes its
 /// time, too.
 const EVERY: Duration = Duration::from_millis(1_500);
+/// The pause after each look, however often one is asked for.
+const BREATH: Duration = Duration::from_millis(200);
 /// How many rows one statement looks at.
 const ROWS: i64 = 20_000;
-/// Before the first look everything older than this is settled, in nanoseconds.
-const FIRST_LOOK_BACK: i64 = 60_000_000_000;
-/// No push writes for longer: what still holds a lock of before belongs to another program.
+/// Longer than any push takes from its locks to its first row: whoever holds a lock for so long and has written nothing to
+/// the log is another program. Whoever has written may still commit, however long that takes.
 const LONGEST_PUSH: Duration = Duration::from_secs(120);
+/// Before the first look everything older than this is settled, in nanoseconds: twice as long as a push takes.
+const FIRST_LOOK_BACK: i64 = 240_000_000_000;
 /// One look at a time.
 const CONNECTIONS: usize = 1;
 
@@ -80,6 +83,7 @@ impl Drop for Lookout {
 
 async fn keep_looking(pool: Pool, hub: Arc<Hub>) {
     let mut eyes = Eyes::default();
+    let mut was_well = true;
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -87,11 +91,19 @@ async fn keep_looking(pool: Pool, hub: Arc<Hub>) {
             _ = ticks.tick() => {}
             () = hub.look_wanted() => {}
         }
-        if let Err(failure) = eyes.look(&pool, &hub).await {
+        let looked = eyes.look(&pool, &hub).await;
+        let is_well = looked.is_ok();
+        if let Err(failure) = looked {
             hub.look_failed();
-            let error = failure.into_error();
-            tracing::debug!(%error, "a look at the log failed; it is tried again");
+            // What comes next may be another log, or the same one after a crash, with a clock that stands lower.
+            eyes = Eyes::default();
+            if was_well {
+                let error = failure.into_error();
+                tracing::warn!(%error, "a look at the log failed; it is tried again, and notices may be late");
+            }
         }
+        was_well = is_well;
+        sleep(BREATH).await;
     }
 }
 
@@ -100,6 +112,8 @@ async fn keep_looking(pool: Pool, hub: Arc<Hub>) {
 struct Eyes {
     floor: Option<i64>,
     mark: Option<Mark>,
+    /// Transactions of other programs.
+    strangers: BTreeSet<String>,
 }
 
 /// What will be settled once nobody writes any more who did.
@@ -109,6 +123,9 @@ struct Mark {
     writing: BTreeSet<String>,
     set: Instant,
 }
+
+/// Transactions that may be writing, and whether they have written.
+type Writing = BTreeMap<String, bool>;
 
 impl Eyes {
     async fn look(&mut self, pool: &Pool, hub: &Hub) -> Result<(), Failure> {
@@ -128,27 +145,27 @@ impl Eyes {
             connection.query(&writing, &[]),
         );
         let (clock, writing) = answered(asked).await?;
-        let (clock, writing) = (clock.get(0), writing.iter().map(|row| row.get(0)).collect());
-        let floor = self.floor(clock);
-        let mut after = floor;
+        let (clock, wall): (i64, i64) = (clock.get(0), clock.get(1));
+        let writing = writing.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let mut after = self.floor(clock);
         loop {
             let rows = answered(connection.query(&committed, &[&after, &ROWS])).await?;
-            let found = Found::read(&rows)?;
+            let found = Found::read(&rows);
             after = found.last.unwrap_or(after);
-            let is_all = found.rows < ROWS;
-            hub.find(found.notices, floor);
-            if is_all {
+            hub.find(found.notices);
+            if found.rows < ROWS {
                 break;
             }
         }
         session.commit().await?;
-        self.settle(clock, writing);
+        hub.looked(self.settle(clock, &writing), clock.max(wall));
         Ok(())
     }
 
     /// Where to begin. A clock that stands lower than before is another one: the database was restored.
     fn floor(&mut self, clock: i64) -> i64 {
-        if self.floor.is_some_and(|floor| floor > clock) {
+        let mark = self.mark.as_ref().map(|mark| mark.position);
+        if self.floor.max(mark).is_some_and(|known| known > clock) {
             *self = Self::default();
         }
         *self
@@ -156,20 +173,35 @@ impl Eyes {
             .get_or_insert_with(|| clock.saturating_sub(FIRST_LOOK_BACK))
     }
 
-    /// Moves the floor if it may, after the rows were read.
-    fn settle(&mut self, clock: i64, writing: BTreeSet<String>) {
+    /// Moves the floor if it may, after the rows were read; where it is then.
+    fn settle(&mut self, clock: i64, writing: &Writing) -> i64 {
+        let floor = self.floor.unwrap_or(i64::MIN);
+        self.strangers.retain(|one| writing.contains_key(one));
         if let Some(mark) = &mut self.mark {
-            mark.writing.retain(|one| writing.contains(one));
-            if !mark.writing.is_empty() && mark.set.elapsed() < LONGEST_PUSH {
-                return;
+            let is_old = mark.set.elapsed() >= LONGEST_PUSH;
+            mark.writing.retain(|one| match writing.get(one) {
+                None => false,
+                Some(true) => true,
+                Some(false) if is_old => {
+                    self.strangers.insert(one.clone());
+                    false
+                }
+                Some(false) => true,
+            });
+            if !mark.writing.is_empty() {
+                return floor;
             }
             self.floor = Some(mark.position);
         }
+        let is_ours =
+            |(one, has_written): &(&String, &bool)| **has_written || !self.strangers.contains(*one);
+        let writing = writing.iter().filter(is_ours);
         self.mark = Some(Mark {
             position: clock,
-            writing,
+            writing: writing.map(|(one, _)| one.clone()).collect(),
             set: Instant::now(),
         });
+        self.floor.unwrap_or(floor)
     }
 }
 
@@ -184,7 +216,8 @@ struct Found {
 
 impl Found {
     /// Reads the rows of [`live::COMMITTED`]: one notice for each table, with the position of that table.
-    fn read(rows: &[Row]) -> Result<Self, StoreError> {
+    /// A row of a version that this one does not understand is left to nodes that do.
+    fn read(rows: &[Row]) -> Self {
         let mut found = Self {
             notices: Vec::with_capacity(rows.len()),
             rows: 0,
@@ -194,9 +227,12 @@ impl Found {
             let position: i64 = row.get(5);
             found.rows += row.get::<_, i64>(6);
             found.last = found.last.max(Some(position));
-            found.notices.push(notice(row, position)?);
+            match notice(row, position) {
+                Ok(notice) => found.notices.push(notice),
+                Err(error) => tracing::debug!(%error, "a row of the log is not told"),
+            }
         }
-        Ok(found)
+        found
     }
 }
 

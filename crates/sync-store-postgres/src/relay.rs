@@ -33,6 +33,8 @@ const MESSAGE_BYTES: usize = 7_900;
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// What a node tells itself; to others it says nothing.
 const PROBE: &str = "[]";
+/// How long a connection must have stood to count as good: the next loss begins with the shortest pause again.
+const STEADY: Duration = Duration::from_secs(30);
 /// How long one statement may take.
 const TELL_LIMIT: Duration = Duration::from_secs(5);
 /// The pause after a connection was lost; it doubles with each further failure.
@@ -103,14 +105,19 @@ impl Drop for PostgresRelay {
 
 /// Connects again and again.
 async fn keep_up(endpoint: Endpoint, state: Arc<State>, hub: Arc<Hub>) {
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut was_told) = (FIRST_PAUSE, false);
     loop {
+        let began = Instant::now();
         let error = state.connect(&endpoint, &hub).await;
-        if state.is_up.swap(false, Ordering::Relaxed) {
-            tracing::warn!(%error, "the relay between nodes is lost; notices come with the next look");
-            pause = FIRST_PAUSE;
+        if began.elapsed() >= STEADY {
+            (pause, was_told) = (FIRST_PAUSE, false);
         }
+        state.is_up.store(false, Ordering::Relaxed);
         state.failures.fetch_add(1, Ordering::Relaxed);
+        if !was_told {
+            tracing::warn!(%error, "the relay between nodes is away; notices come with the next look");
+            was_told = true;
+        }
         sleep(pause).await;
         pause = LONGEST_PAUSE.min(pause * 2);
     }
@@ -129,7 +136,7 @@ impl State {
         // What drives the connection goes on while anything is asked on it.
         let error = tokio::select! {
             error = self.hear(messages, hub) => error,
-            error = self.tell(&client, hub) => error,
+            error = self.tell(&client) => error,
         };
         self.own_number.store(0, Ordering::Relaxed);
         error
@@ -154,6 +161,10 @@ impl State {
     fn take_in(&self, told: &Notification, hub: &Hub) {
         if told.process_id() == self.own_number.load(Ordering::Relaxed) {
             self.hears.store(true, Ordering::Relaxed);
+            if !self.is_up.swap(true, Ordering::Relaxed) {
+                // What was committed while nobody listened has told nobody here.
+                hub.may_have_missed();
+            }
             return;
         }
         self.received.fetch_add(1, Ordering::Relaxed);
@@ -161,27 +172,26 @@ impl State {
             Ok(news) => news.into_iter().for_each(|news| hub.hear(news)),
             Err(error) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%error, "a message of another node cannot be read");
+                tracing::debug!(%error, "a message of another node cannot be read");
             }
         }
     }
 
     /// Sends what there is to tell, until that fails or nothing is heard.
-    async fn tell(&self, client: &Client, hub: &Hub) -> StoreError {
-        match self.try_to_tell(client, hub).await {
+    async fn tell(&self, client: &Client) -> StoreError {
+        match self.try_to_tell(client).await {
             Ok(never) => match never {},
             Err(error) => error,
         }
     }
 
-    async fn try_to_tell(&self, client: &Client, hub: &Hub) -> Result<Infallible, StoreError> {
-        let row = in_time(client.query_one(live::OWN_NUMBER, &[])).await?;
+    async fn try_to_tell(&self, client: &Client) -> Result<Infallible, StoreError> {
+        let row = in_time(client.query_one(live::WHO_LISTENS, &[])).await?;
         self.own_number.store(row.get(0), Ordering::Relaxed);
-        in_time(client.batch_execute(live::LISTEN)).await?;
+        // Two systems may share a database, each in a schema of its own.
+        let channel = format!("sync_notices_{}", row.get::<_, i64>(1));
+        in_time(client.batch_execute(&live::listen(&channel))).await?;
         let tell = in_time(client.prepare(live::TELL)).await?;
-        self.is_up.store(true, Ordering::Relaxed);
-        // What was committed while nobody listened has told nobody here.
-        hub.may_have_missed();
         let mut probe_at = Instant::now();
         self.hears.store(true, Ordering::Relaxed);
         loop {
@@ -196,7 +206,7 @@ impl State {
                     vec![PROBE.to_owned()]
                 }
             };
-            in_time(client.execute(&tell, &[&messages])).await?;
+            in_time(client.execute(&tell, &[&channel, &messages])).await?;
             let count = u64::try_from(messages.len()).unwrap_or(u64::MAX);
             self.sent.fetch_add(count, Ordering::Relaxed);
         }

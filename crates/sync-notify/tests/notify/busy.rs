@@ -170,7 +170,7 @@ fn names_are_bounded_over_all_apps_and_the_flag_says_that_some_are_missing() {
     let limit = u16::try_from(MAX_TABLES).unwrap();
     let hub = Hub::new(1);
     let ann = listens(&hub, "ann");
-    let tell = |notice| hub.find(vec![notice], 0);
+    let tell = |notice| hub.find(vec![notice]);
     tell(several(0, 0, limit - 1, 1));
     tell(several(1, 0, 1, 2));
     tell(several(0, 0, limit - 1, 3));

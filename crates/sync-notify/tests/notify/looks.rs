@@ -8,10 +8,16 @@ use crate::support::{
     announce, app, by, listens, listens_as, notice, space, to_space, to_user, told, told_tables,
 };
 
+/// A look that finds this, and up to here settles the log.
+fn look(hub: &Hub, notices: Vec<Notice>, floor: i64) {
+    hub.find(notices);
+    hub.looked(floor, 100);
+}
+
 /// A hub of a node that looks at the log, and has done so once.
 fn looking_hub() -> Arc<Hub> {
     let hub = Hub::new(10);
-    hub.find(Vec::new(), 0);
+    look(&hub, Vec::new(), 0);
     hub
 }
 
@@ -28,7 +34,7 @@ fn a_look_does_not_tell_again_what_a_notice_has_told() {
     let ann = listens(&hub, "ann");
     announce(&hub, at(5, &["a"]));
     assert_eq!(told_tables(&ann), ["a"]);
-    hub.find(vec![at(4, &["a"]), at(5, &["a"])], 0);
+    look(&hub, vec![at(4, &["a"]), at(5, &["a"])], 0);
     assert_eq!(told(&ann), None);
     let figures = hub.figures();
     assert_eq!((figures.found, figures.looks), (0, 2));
@@ -40,11 +46,11 @@ fn a_look_tells_what_no_notice_has_told_and_tells_it_once() {
     let ann = listens(&hub, "ann");
     announce(&hub, at(5, &["a"]));
     assert_eq!(told_tables(&ann), ["a"]);
-    hub.find(vec![at(5, &["a", "b"])], 0);
+    look(&hub, vec![at(5, &["a", "b"])], 0);
     assert_eq!(told_tables(&ann), ["b"]);
-    hub.find(vec![at(6, &["a"]), at(5, &["b"])], 0);
+    look(&hub, vec![at(6, &["a"]), at(5, &["b"])], 0);
     assert_eq!(told_tables(&ann), ["a"]);
-    hub.find(vec![at(6, &["a"]), at(5, &["b"])], 0);
+    look(&hub, vec![at(6, &["a"]), at(5, &["b"])], 0);
     assert_eq!(told(&ann), None);
     let figures = hub.figures();
     assert_eq!((figures.found, figures.looks), (2, 4));
@@ -54,7 +60,7 @@ fn a_look_tells_what_no_notice_has_told_and_tells_it_once() {
 fn a_notice_that_comes_after_the_look_is_not_told_again_either() {
     let hub = looking_hub();
     let ann = listens(&hub, "ann");
-    hub.find(vec![at(5, &["a"])], 0);
+    look(&hub, vec![at(5, &["a"])], 0);
     assert_eq!(told_tables(&ann), ["a"]);
     announce(&hub, at(5, &["a"]));
     assert_eq!(told(&ann), None);
@@ -67,15 +73,15 @@ fn each_audience_app_and_table_counts_for_itself() {
     ann.set_spaces([space("ann")].into());
     announce(&hub, at(5, &["a"]));
     assert_eq!(told_tables(&ann), ["a"]);
-    hub.find(vec![at(4, &["b"])], 0);
+    look(&hub, vec![at(4, &["b"])], 0);
     assert_eq!(told_tables(&ann), ["b"]);
     let mut elsewhere = at(4, &["a"]);
     elsewhere.audience = to_space("ann");
-    hub.find(vec![elsewhere], 0);
+    look(&hub, vec![elsewhere], 0);
     assert_eq!(told_tables(&ann), ["a"]);
     let mut other = at(4, &["a"]);
     other.app = app("other");
-    hub.find(vec![other], 0);
+    look(&hub, vec![other], 0);
     assert!(told(&ann).is_some());
 }
 
@@ -92,13 +98,13 @@ fn a_notice_of_one_writer_hides_no_unheard_change_of_another_from_the_first_ones
     assert_eq!(told(&second), None, "its own");
 
     // The change of the other tab came before, and its notice was lost.
-    hub.find(vec![written("tab-a", 8), written("tab-b", 10)], 0);
+    look(&hub, vec![written("tab-a", 8), written("tab-b", 10)], 0);
     assert_eq!(told_tables(&second), ["t"]);
     assert_eq!(told(&first), None);
     assert_eq!(hub.figures().found, 1);
 
     // A change that nobody in particular wrote counts for itself, too.
-    hub.find(vec![at(7, &["t"])], 0);
+    look(&hub, vec![at(7, &["t"])], 0);
     assert_eq!(told_tables(&first), ["t"]);
     assert_eq!(told_tables(&second), ["t"]);
 }
@@ -107,17 +113,38 @@ fn a_notice_of_one_writer_hides_no_unheard_change_of_another_from_the_first_ones
 fn what_is_above_the_floor_stays_told() {
     let hub = looking_hub();
     let ann = listens(&hub, "ann");
-    hub.find(vec![at(5, &["a"]), at(7, &["b"])], 5);
+    look(&hub, vec![at(5, &["a"]), at(7, &["b"])], 5);
     assert_eq!(told_tables(&ann), ["a", "b"]);
-    hub.find(vec![at(7, &["b"])], 7);
+    look(&hub, vec![at(7, &["b"])], 7);
     assert_eq!(told(&ann), None);
     // At or below the floor nobody remembers: told rather than not.
     announce(&hub, at(7, &["b"]));
     assert_eq!(told_tables(&ann), ["b"]);
-    announce(&hub, at(7, &["b"]));
-    assert_eq!(told_tables(&ann), ["b"]);
     announce(&hub, at(8, &["b"]));
     assert_eq!(told_tables(&ann), ["b"]);
+}
+
+#[test]
+fn a_position_that_cannot_be_hides_no_change() {
+    let hub = looking_hub();
+    let ann = listens(&hub, "ann");
+    announce(&hub, at(i64::MAX, &["a"]));
+    assert_eq!(told_tables(&ann), ["a"]);
+    announce(&hub, at(5, &["a"]));
+    assert_eq!(told_tables(&ann), ["a"]);
+    look(&hub, vec![at(6, &["a"])], 0);
+    assert_eq!(told_tables(&ann), ["a"]);
+}
+
+#[test]
+fn after_a_look_that_failed_everything_is_told_again() {
+    let hub = looking_hub();
+    let ann = listens(&hub, "ann");
+    announce(&hub, at(5, &["a"]));
+    assert_eq!(told_tables(&ann), ["a"]);
+    hub.look_failed();
+    look(&hub, vec![at(4, &["a"])], 0);
+    assert_eq!(told_tables(&ann), ["a"]);
 }
 
 #[test]

@@ -1,42 +1,55 @@
 //! The statements by which nodes hear of each other's commits.
 
-/// Hears what nodes tell each other on this database, from now on. Nothing of what this connection commits need be flushed.
-pub(crate) const LISTEN: &str = "\
--- listen
-listen sync_notices;
-set synchronous_commit = off";
+/// What a connection that listens must know: its own number, by which it knows its own messages, and the number of its
+/// schema. Nothing of what it commits need be flushed.
+pub(crate) const WHO_LISTENS: &str = "\
+-- who_listens
+select
+    pg_backend_pid(),
+    current_schema()::regnamespace::oid::bigint,
+    set_config('synchronous_commit', 'off', false)";
 
-/// The number of this connection, by which it knows its own messages.
-pub(crate) const OWN_NUMBER: &str = "\
--- own_number
-select pg_backend_pid()";
-
-/// Tells the other nodes: $1 messages.
+/// Tells the other nodes: $1 the channel, $2 messages.
 pub(crate) const TELL: &str = "\
 -- tell
-select pg_notify('sync_notices', message.text)
-from unnest($1::text[]) as message (text)";
+select pg_notify($1, message.text)
+from unnest($2::text[]) as message (text)";
 
-/// The last position that was drawn. Whoever draws after this was read gets a greater one.
+/// Hears what the nodes of one schema tell each other, from now on.
+pub(crate) fn listen(channel: &str) -> String {
+    format!("-- listen\nlisten {channel}")
+}
+
+/// The last position that was drawn, and the wall clock as one. Whoever draws after this was read gets a greater one than
+/// the first.
 pub(crate) const CLOCK: &str = "\
 -- clock
-select last
+select
+    last,
+    (extract(epoch from clock_timestamp()) * 1000000000)::bigint
 from sync_clock";
 
-/// The transactions that write at this moment: each holds the lock of a scope from before it draws until its rows can be
-/// seen. Locks of other programs may be among them.
+/// The transactions that may be writing at this moment, and whether they have written to the log: each holds the lock of a
+/// scope from before it draws until its rows can be seen. Locks of other programs may be among them; those that a session
+/// holds outside of any transaction are not.
 pub(crate) const WRITING: &str = "\
 -- writing
-select distinct held.virtualtransaction
+select
+    held.virtualtransaction,
+    bool_or(held.locktype = 'relation')
 from pg_locks as held
-where held.locktype = 'advisory'
-    and held.mode = 'ExclusiveLock'
-    and held.granted
+where held.granted
+    and held.virtualtransaction not like '%/0'
     and held.database = (
         select oid
         from pg_database
         where datname = current_database()
-    )";
+    )
+    and (
+        held.locktype = 'advisory' and held.mode = 'ExclusiveLock' and held.objsubid = 1
+        or held.relation = 'sync_changes'::regclass and held.mode = 'RowExclusiveLock'
+    )
+group by held.virtualtransaction";
 
 /// What was committed behind a position, by who may see it and who wrote it: $1 position, $2 how many rows are looked at.
 /// Rows that go out to everyone have no writer.

@@ -161,14 +161,11 @@ async fn a_message_that_cannot_be_read_harms_nobody() {
     let own = listener(&hub, "anna", "a");
     let relay = relay(&database, &hub).await;
     let raw = database.raw().await;
-    raw.batch_execute("notify sync_notices, 'garbage'")
-        .await
-        .unwrap();
+    let tell = "select pg_notify('sync_notices_' || current_schema()::regnamespace::oid, $1)";
+    raw.execute(tell, &[&"garbage"]).await.unwrap();
     until("it is counted", || relay.figures().lost == 1).await;
     let good = r#"[{"u":"anna","a":"app","t":["tasks"],"p":1}]"#;
-    raw.execute("select pg_notify('sync_notices', $1)", &[&good])
-        .await
-        .unwrap();
+    raw.execute(tell, &[&good]).await.unwrap();
     assert_eq!(told(&own).await, ["tasks"]);
 }
 
@@ -292,4 +289,44 @@ async fn a_push_that_can_be_seen_only_after_later_ones_is_found() {
     gate.add_permits(1);
     slow.await.unwrap();
     assert_eq!(told(&own).await, ["tasks"]);
+}
+
+#[tokio::test]
+async fn a_row_that_this_version_cannot_read_hides_no_other() {
+    let database = Database::migrated().await;
+    let store = database.store().await;
+    let hub = hub();
+    let _lookout = Lookout::start(&database.config(), Arc::clone(&hub)).unwrap();
+    look(&hub).await;
+    let own = listener(&hub, "anna", "tab");
+    write(&store, "phone", "a").await;
+    assert_eq!(told(&own).await, ["tasks"]);
+    let stranger = "update sync_changes set scope = 'g:new-kind'";
+    database.raw().await.execute(stranger, &[]).await.unwrap();
+    write(&store, "phone", "b").await;
+    assert_eq!(told(&own).await, ["tasks"]);
+    assert_eq!(hub.figures().failed_looks, 0);
+}
+
+#[tokio::test]
+async fn locks_of_other_programs_do_not_keep_looks_from_moving_on() {
+    let database = Database::migrated().await;
+    let store = database.store().await;
+    let raw = database.raw().await;
+    raw.batch_execute("select pg_advisory_lock(1), pg_advisory_lock(1, 1)")
+        .await
+        .unwrap();
+    let hub = hub();
+    let _lookout = Lookout::start(&database.config(), Arc::clone(&hub)).unwrap();
+    write(&store, "phone", "a").await;
+    look(&hub).await;
+    look(&hub).await;
+    look(&hub).await;
+    // The floor has passed the row: a later look that finds everything does not find it.
+    hub.look_failed();
+    let own = listener(&hub, "anna", "tab");
+    look(&hub).await;
+    write(&store, "laptop", "b").await;
+    assert_eq!(told(&own).await, ["tasks"]);
+    assert_eq!(hub.figures().woken + hub.figures().merged, 1);
 }

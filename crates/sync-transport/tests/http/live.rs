@@ -162,7 +162,17 @@ impl Events {
         Some(Event::parse(&block))
     }
 
-    /// The next event, which has changes of this table; gives their ids, and how far it goes.
+    /// The next event that is no heartbeat.
+    pub(crate) async fn news(&mut self) -> Option<Event> {
+        loop {
+            let event = self.event().await;
+            if event != said("heartbeat", json!({})) {
+                return event;
+            }
+        }
+    }
+
+    /// The next event, which has changes of this table; gives the ids of the records.
     pub(crate) async fn changes(&mut self, table: &str) -> Vec<String> {
         let event = self.event().await.unwrap();
         assert_eq!((event.name.as_str(), event.table()), ("changes", table));
@@ -202,6 +212,15 @@ impl Event {
     pub(crate) fn until(&self) -> &str {
         self.data["syncedUntil"].as_str().unwrap()
     }
+}
+
+/// An event without changes.
+pub(crate) fn said(name: &str, data: Value) -> Option<Event> {
+    Some(Event {
+        name: name.to_owned(),
+        data,
+        id: None,
+    })
 }
 
 /// The other end of a socket.

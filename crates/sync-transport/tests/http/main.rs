@@ -9,6 +9,7 @@ mod bodies;
 mod browsers;
 mod coding;
 mod connections;
+mod enduring;
 mod exchange;
 mod failing;
 mod following;

@@ -53,10 +53,10 @@ async fn the_two_gauges_of_old_are_still_there_line_by_line() {
     );
     let text = metrics.text().await.unwrap();
     assert!(text.starts_with(
-        "# HELP mana_sync_connections_total Total WebSocket connections\n\
+        "# HELP mana_sync_connections_total Streams, and sockets that are signed in\n\
          # TYPE mana_sync_connections_total gauge\n\
          mana_sync_connections_total 0\n\
-         # HELP mana_sync_users_connected Connected unique users\n\
+         # HELP mana_sync_users_connected Users that have one or more of them\n\
          # TYPE mana_sync_users_connected gauge\n\
          mana_sync_users_connected 0\n"
     ));

@@ -141,7 +141,7 @@ impl Reader {
         }
     }
 
-    async fn to_end(&mut self, server: &Server) {
+    async fn finish(&mut self, server: &Server) {
         if self.stream.is_none() {
             self.connect(server).await;
         }
@@ -269,7 +269,7 @@ async fn run(seed: u64, server: &Server, stage: &Stage) {
     }
     for reader in &mut readers {
         server.push_as(&reader.user, "a", ends()).await;
-        reader.to_end(server).await;
+        reader.finish(server).await;
         // Rows that were replaced since are in no pull, and pages put tables together: so the states are compared, and the
         // order of those rows that nothing replaces, table by table.
         assert_eq!(reader.held, reader.pulled(server).await, "seed {seed}");

@@ -16,7 +16,7 @@ use crate::waiting::until;
 pub(crate) const USERS: [&str; 2] = ["ann", "ben"];
 /// The table of the last push.
 pub(crate) const LAST: &str = "last";
-/// The pause between two pushes of a writer: a machine with two processors does something else, too.
+/// The pause between two pushes of a writer: nodes and listeners are to have their turns, too.
 const BREATH: Duration = Duration::from_millis(15);
 /// How many characters each new record has: a slow stream falls behind by a megabyte, and most breaks are inside of one.
 const LENGTH: usize = 8_000;

@@ -10,7 +10,7 @@ use super::witness::{Heard, SocketWitness, Witnesses};
 use crate::cluster::Cluster;
 use crate::waiting::{PROMISED, table};
 
-/// What a busy machine adds: two processors for three nodes, PostgreSQL, and this.
+/// What a busy machine adds.
 const MARGIN: Duration = Duration::from_secs(3);
 
 /// How often it is looked whether the last notices have come.
