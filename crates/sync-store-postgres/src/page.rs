@@ -11,11 +11,17 @@ use crate::instant::millis;
 use crate::queries;
 use crate::uuid::Uuid;
 
+/// Up to so many tables, each in one scope, are read one by one: each as far as if it were alone on the page. Of more, the
+/// scopes are read, with the rows of other tables passed over.
+const FEW_PLACES: usize = 4;
+
 /// The statement that reads a window.
 pub(crate) fn statement(window: &Window) -> &'static str {
-    match window.tables {
-        Tables::All => queries::PAGE,
-        Tables::Only(_) => queries::PAGE_OF_TABLES,
+    match &window.tables {
+        Tables::Only(tables) if tables.len() * window.scopes.len() <= FEW_PLACES => {
+            queries::PAGE_OF_FEW_TABLES
+        }
+        _ => queries::PAGE,
     }
 }
 
@@ -49,8 +55,7 @@ pub(crate) async fn read(
         &client,
         &tables,
     ];
-    let taken = if tables.is_some() { 9 } else { 8 };
-    connection.query(statement, &parameters[..taken]).await
+    connection.query(statement, &parameters).await
 }
 
 /// The page that the rows of a window make.

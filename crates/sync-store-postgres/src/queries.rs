@@ -142,8 +142,10 @@ from (
     ) as newest
 ) as stands";
 
-/// A page of all tables: $1 scopes, $2 app, $3 after, $4 until, $5 rows (one more than wanted), $6 bytes, $7 and $8 user and
-/// client whose own rows are left out (null: nobody's). A row that does not fit comes without its values.
+/// A page: $1 scopes, $2 app, $3 after, $4 until, $5 rows (one more than wanted), $6 bytes, $7 and $8 user and client whose
+/// own rows are left out (null: nobody's), $9 tables (null: all). A row that does not fit comes without its values.
+///
+/// It passes over the rows of other tables, so that it is for all tables, or for many of them.
 pub(crate) const PAGE: &str = "\
 -- page
 select
@@ -181,6 +183,7 @@ from (
                 and (change.scope, change.app_id, change.position) <= (reach.scope, $2::text, $4::bigint)
                 and change.dead_since is null
                 and (change.user_id <> $7 or change.client_id <> $8 or change.to_everyone or $7 is null)
+                and ($9::text[] is null or change.table_name = any($9))
             order by change.scope, change.app_id, change.position
             limit $5::bigint
         ) as live
@@ -196,8 +199,8 @@ where page.place <= 2
     or page.running - page.size <= $6::bigint
 order by page.position";
 
-/// A page of some tables: as [`PAGE`], with $9 the tables.
-pub(crate) const PAGE_OF_TABLES: &str = "\
+/// A page of few tables: as [`PAGE`], but it reads rows of those tables only, and of each as many as the page may have.
+pub(crate) const PAGE_OF_FEW_TABLES: &str = "\
 -- page
 select
     page.position,

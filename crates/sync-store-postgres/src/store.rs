@@ -35,7 +35,7 @@ const STATEMENTS: &[&str] = &[
     queries::TAKEN,
     queries::STANDING,
     queries::PAGE,
-    queries::PAGE_OF_TABLES,
+    queries::PAGE_OF_FEW_TABLES,
     queries::APPEND,
     queries::BURY,
     queries::KEEP,

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// What is said on each connection that carries notices, and on no other.
-const MARK: &[u8] = b"listen sync_notices";
+const MARK: &[u8] = b"-- listen";
 
 /// It stands open until it is dropped.
 pub(crate) struct Gate {

@@ -92,8 +92,10 @@ impl World {
             nats.restart().unwrap();
         } else {
             for _ in 0..3 {
+                self.cluster.relays_are_up().await;
                 let cut = self.cut_off_listeners().await;
-                self.goes_on(&format!("{cut} relays are cut off")).await;
+                assert_eq!(cut, 3, "one of each node");
+                self.goes_on("the relays are cut off").await;
             }
         }
         self.cluster.relays_are_up().await;
@@ -186,7 +188,7 @@ impl World {
     /// Ends the connections of PostgreSQL on which nodes listen: how many.
     async fn cut_off_listeners(&self) -> u64 {
         const CUT_OFF: &str = "select pg_terminate_backend(pid) from pg_stat_activity
-            where query like '%sync_notices%' and pid <> pg_backend_pid()";
+            where query ~ '^-- (listen|tell)'";
         let url = self.cluster.postgres.as_ref().unwrap().url();
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         let connection = tokio::spawn(connection);
