@@ -1,7 +1,7 @@
 //! What a stream says, as existing clients parse it by hand: `event: `, LF, `data: ` and one line of JSON, LF, then perhaps
 //! `id: ` and LF, and an empty line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -32,11 +32,13 @@ struct Spaces<'a> {
 /// `silent`. The last one has the cursor of the page as its id: whoever has read up to it has read all of the page.
 pub(crate) fn page(answer: &Answer, silent: &BTreeSet<TableName>) -> Bytes {
     let mut tables: Vec<(&TableName, Vec<&ServerChange>)> = Vec::new();
+    let mut places = HashMap::new();
     for change in &answer.server_changes {
-        match tables.iter_mut().find(|(table, _)| *table == &change.table) {
-            Some((_, changes)) => changes.push(change),
-            None => tables.push((&change.table, vec![change])),
+        let place = *places.entry(&change.table).or_insert(tables.len());
+        if place == tables.len() {
+            tables.push((&change.table, Vec::new()));
         }
+        tables[place].1.push(change);
     }
     tables.extend(silent.iter().map(|table| (table, Vec::new())));
     let mut text = Vec::new();
@@ -51,7 +53,8 @@ pub(crate) fn page(answer: &Answer, silent: &BTreeSet<TableName>) -> Bytes {
         let id = (place == last).then_some(answer.synced_until.as_str());
         write(&mut text, "changes", &changes, id);
     }
-    Bytes::from(text)
+    // It may wait long to be taken: not with the room that it was written in.
+    Bytes::from(text.into_boxed_slice())
 }
 
 /// These spaces have been left.

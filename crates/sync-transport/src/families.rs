@@ -158,8 +158,8 @@ impl Requests {
     pub(crate) fn register(&self, registry: &mut Registry) {
         add!(registry,
             "sync_http_requests" "Requests, by route template" self.total,
-            "sync_http_request_seconds" "Time from the head of a request to the last byte of its answer" self.seconds,
-            "sync_http_requests_in_flight" "Requests that are not over yet" self.in_flight,
+            "sync_http_request_seconds" "Time from the head of a request to the last byte of its answer, of a stream to its head" self.seconds,
+            "sync_http_requests_in_flight" "Requests that are not over yet, without streams" self.in_flight,
             "sync_http_connections" "Connections" self.connections,
         );
     }

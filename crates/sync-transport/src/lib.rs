@@ -21,6 +21,7 @@ mod error;
 mod event;
 mod exposition;
 mod families;
+mod grants;
 mod health;
 mod key_set;
 mod limits;
@@ -44,6 +45,7 @@ mod socket;
 mod spoken;
 mod stream;
 mod task;
+mod turns;
 mod unpack;
 mod websocket;
 

@@ -1,13 +1,15 @@
 //! The one line that a request leaves in the log, and its place in the metrics: written when the last byte of its answer
-//! has been handed to the connection, or when the client is gone.
+//! has been handed to the connection, or when the client is gone. A stream has its place in the metrics from its head on.
 //!
 //! A line has no payload, no query, no token, and of the user only a digest.
 
+use std::mem::take;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Extensions, HeaderValue, Method};
 use axum::response::Response;
 use openssl::sha::sha256;
@@ -15,6 +17,7 @@ use sync_protocol::{AppId, UserId};
 
 use crate::Metrics;
 use crate::error::Failure;
+use crate::reply::EVENT_STREAM;
 
 /// The route of all paths that are none.
 const UNKNOWN_ROUTE: &str = "unknown";
@@ -70,6 +73,8 @@ pub(crate) struct LogLine {
     notes: Arc<Notes>,
     status: u16,
     failure: Option<Failure>,
+    /// Whether it is not counted yet.
+    is_open: bool,
 }
 
 impl LogLine {
@@ -90,6 +95,7 @@ impl LogLine {
             notes,
             status: CLIENT_GONE,
             failure: None,
+            is_open: true,
         }
     }
 
@@ -97,6 +103,21 @@ impl LogLine {
     pub(crate) fn answered(&mut self, response: &Response) {
         self.status = response.status().as_u16();
         self.failure = response.extensions().get().cloned();
+        let kind = response.headers().get(CONTENT_TYPE);
+        if kind.is_some_and(|kind| kind == EVENT_STREAM) {
+            // A stream is answered now. How long it stays says nothing of how fast anything is.
+            self.count();
+        }
+    }
+
+    /// Takes its place in the metrics, once.
+    fn count(&mut self) {
+        if !take(&mut self.is_open) {
+            return;
+        }
+        let took = self.began.elapsed();
+        self.metrics
+            .ended(self.method, &self.route, self.status, took);
     }
 }
 
@@ -118,9 +139,8 @@ fn known(method: &Method) -> &'static str {
 
 impl Drop for LogLine {
     fn drop(&mut self) {
+        self.count();
         let took = self.began.elapsed();
-        self.metrics
-            .ended(self.method, &self.route, self.status, took);
         let notes = &self.notes;
         macro_rules! line {
             ($level:ident) => {

@@ -1,5 +1,6 @@
 //! What follows the log for one stream: it reads to the head by itself, then waits to be told, and reads again from its
-//! cursor. Whatever it is told and however slowly it is asked, it holds one page and no queue.
+//! cursor. Whatever it is told and however slowly it is asked, it holds one page and no queue. Reads are tasks of their own:
+//! a client that does not ask for more while one is under way holds up nobody else's.
 //!
 //! ```text
 //! listen -> grants -> page, page, ... up to the head -> wait -> told -> page -> wait ...
@@ -7,23 +8,26 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::future::pending;
 use std::mem::take;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use sync_notify::Listener;
 use sync_protocol::{Answer, AppId, SpaceId, TableName, Tables};
 use sync_store::{Caller, Cursor, MAX_PAGE, Pull, StoreError};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::event;
+use crate::grants::{self, GRANTS_EVERY};
 use crate::metrics::Call;
 use crate::service::Shared;
+use crate::turns::UserTurns;
+use crate::{event, random, task};
 
 /// About the most bytes of a page of a stream. A slow reader holds one.
 const PAGE_BYTES: usize = 1024 * 1024;
+/// A part that is not longer waits for its client without being counted.
+const SMALL_BYTES: usize = 64 * 1024;
 /// How long it waits after the store was away for the first time; each further time twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -32,12 +36,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 pub(crate) struct Reader {
     service: Shared,
     listener: Listener,
+    turns: UserTurns,
     caller: Caller,
     app: AppId,
     tables: Tables,
     cursor: Cursor,
-    /// The tables that were named and have had no event yet; none any more once the head was reached.
-    silent: BTreeSet<TableName>,
+    /// The tables that were named, until the head is reached for the first time.
+    named: BTreeSet<TableName>,
     next: Next,
     /// Whether the grants are to be asked for before the next read.
     ask_grants: bool,
@@ -62,18 +67,19 @@ impl Reader {
         (caller, app, tables): (Caller, AppId, Tables),
         cursor: Cursor,
     ) -> Self {
-        let silent = match &tables {
+        let named = match &tables {
             Tables::All => BTreeSet::new(),
             Tables::Only(tables) => tables.clone(),
         };
         Self {
+            turns: service.turns.of(&caller.user),
             service,
             listener,
             caller,
             app,
             tables,
             cursor,
-            silent,
+            named,
             next: Next::Read,
             ask_grants: true,
             pause: FIRST_PAUSE,
@@ -100,15 +106,13 @@ impl Reader {
 
     /// Waits for news, and for the time to try again.
     async fn wait(&mut self, until: Option<Instant>) {
-        let again = async {
-            match until {
-                Some(until) => sleep_until(until).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            waiting = self.listener.waiting() => self.ask_grants |= waiting.access,
-            () = again => {}
+        match until {
+            // What is told meanwhile waits, too.
+            Some(until) => sleep_until(until).await,
+            None => tokio::select! {
+                waiting = self.listener.waiting() => self.ask_grants |= waiting.access,
+                () = sleep(GRANTS_EVERY) => self.ask_grants = true,
+            },
         }
         self.next = Next::Read;
     }
@@ -121,7 +125,7 @@ impl Reader {
                 said
             }
             Err(StoreError::Unavailable(_)) => {
-                self.next = Next::Wait(Some(Instant::now() + self.pause));
+                self.next = Next::Wait(Some(Instant::now() + random::shortened(self.pause)));
                 self.pause = LONGEST_PAUSE.min(self.pause * 2);
                 None
             }
@@ -134,8 +138,6 @@ impl Reader {
     }
 
     async fn try_to_read(&mut self) -> Result<Option<Bytes>, StoreError> {
-        let turn = Arc::clone(&self.service.stream_reads).acquire_owned().await;
-        let _turn = turn.expect("the semaphore is never closed");
         if self.ask_grants {
             let removed = self.listen_to_spaces().await?;
             self.ask_grants = false;
@@ -143,24 +145,23 @@ impl Reader {
                 return Ok(Some(event::spaces(&removed)));
             }
         }
-        let answer = self.page().await?;
+        let (answer, turn) = self.page().await?;
         self.cursor = Cursor::parse(&answer.synced_until);
-        for change in &answer.server_changes {
-            self.silent.remove(&change.table);
-        }
         let mut silent = BTreeSet::new();
         if !answer.has_more {
             self.next = Next::Wait(None);
-            silent = take(&mut self.silent);
+            silent = take(&mut self.named);
+            for change in &answer.server_changes {
+                silent.remove(&change.table);
+            }
         }
         let has_events = !answer.server_changes.is_empty() || !silent.is_empty();
-        Ok(has_events.then(|| event::page(&answer, &silent)))
+        Ok(has_events.then(|| held(event::page(&answer, &silent), turn)))
     }
 
     /// Listens to the spaces of the grants; gives those that were left.
     async fn listen_to_spaces(&mut self) -> Result<BTreeSet<SpaceId>, StoreError> {
-        let grants = self.service.store.grants(self.caller.user.clone()).await?;
-        let spaces: BTreeSet<_> = grants.into_iter().map(|grant| grant.space).collect();
+        let spaces = grants::spaces(&self.service, &self.turns, &self.caller.user).await?;
         let removed = self
             .listener
             .spaces()
@@ -171,7 +172,8 @@ impl Reader {
         Ok(removed)
     }
 
-    async fn page(&self) -> Result<Answer, StoreError> {
+    /// Reads a page; the turn is the user's still.
+    async fn page(&self) -> Result<(Answer, OwnedSemaphorePermit), StoreError> {
         let pull = Pull {
             caller: self.caller.clone(),
             app: self.app.clone(),
@@ -181,12 +183,36 @@ impl Reader {
             bytes: PAGE_BYTES,
             now: self.service.now(),
         };
-        let began = Instant::now();
-        let answer = self.service.store.pull(pull).await;
-        let metrics = &self.service.metrics;
-        metrics.waited(Call::Stream, began.elapsed(), answer.as_ref().err());
-        let answer = answer?;
-        metrics.answered(&answer);
-        Ok(answer)
+        let (service, turn) = (self.service.clone(), self.turns.take());
+        task::alone(async move {
+            let turn = turn.await;
+            let began = Instant::now();
+            let answer = service.store.pull(pull).await;
+            let metrics = &service.metrics;
+            metrics.waited(Call::Stream, began.elapsed(), answer.as_ref().err());
+            let answer = answer?;
+            metrics.answered(&answer);
+            Ok((answer, turn.own))
+        })
+        .await
+    }
+}
+
+/// A part of a stream; one that is large keeps its turn until it is on its way.
+fn held(part: Bytes, turn: OwnedSemaphorePermit) -> Bytes {
+    if part.len() <= SMALL_BYTES {
+        return part;
+    }
+    Bytes::from_owner(Held { part, _turn: turn })
+}
+
+struct Held {
+    part: Bytes,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.part
     }
 }

@@ -7,6 +7,9 @@ use axum::response::Response;
 use serde::Serialize;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// The kind of a stream.
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// 200 with this body.
@@ -32,11 +35,7 @@ pub(crate) fn text(kind: &'static str, body: String) -> Response {
 
 /// Server-Sent Events, as long as they last.
 pub(crate) fn events(body: Body) -> Response {
-    let mut response = raw(
-        StatusCode::OK,
-        HeaderValue::from_static("text/event-stream"),
-        body,
-    );
+    let mut response = raw(StatusCode::OK, HeaderValue::from_static(EVENT_STREAM), body);
     let headers = response.headers_mut();
     headers.insert(
         CACHE_CONTROL,

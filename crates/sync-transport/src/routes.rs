@@ -37,6 +37,7 @@ use crate::observe::observe;
 use crate::pull::pull;
 use crate::push::push;
 use crate::ready::ready;
+use crate::reply::EVENT_STREAM;
 use crate::service::{Service, Shared};
 use crate::sign_in::sign_in;
 use crate::stream::stream;
@@ -61,7 +62,7 @@ pub fn router(service: Arc<Service>) -> Router {
                 .compress_when(
                     // A packed stream would be held back until there is enough to pack.
                     SizeAbove::new(PACK_ABOVE_BYTES)
-                        .and(NotForContentType::const_new("text/event-stream")),
+                        .and(NotForContentType::const_new(EVENT_STREAM)),
                 ),
         )
         .layer(CatchPanicLayer::custom(panicked))

@@ -19,6 +19,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -44,6 +45,12 @@ const PING_TIME: Duration = Duration::from_secs(10);
 /// How many times as long as it may be idle a connection has to end after its client was told to go: for an answer that a
 /// slow client is taking still.
 const LINGER: u32 = 5;
+/// After how much silence the system asks whether a client is there, and how often it then asks.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// How long what was sent may stay without a receipt.
+#[cfg(target_os = "linux")]
+const RECEIPT_TIME: Duration = Duration::from_secs(60);
 /// How long nothing is accepted after the system had no means to.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(500);
 
@@ -178,8 +185,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Answers are written whole; waiting for more to send with them only costs time.
-                let _ = stream.set_nodelay(true);
+                tune(&stream);
                 return stream;
             }
             Err(error) if is_the_clients(&error) => {}
@@ -189,6 +195,20 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             }
         }
     }
+}
+
+/// What a system cannot do costs time or seats, not answers.
+fn tune(stream: &TcpStream) {
+    // Answers are written whole; waiting for more to send with them only costs time.
+    let _ = stream.set_nodelay(true);
+    // A client that vanished without a word (a phone that changes its network) is found out, and its seat is free again.
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(PROBE_AFTER)
+        .with_interval(PROBE_EVERY);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(RECEIPT_TIME));
 }
 
 /// Whether the one connection failed that was to be accepted, and not the accepting.

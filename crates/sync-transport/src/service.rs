@@ -8,10 +8,10 @@ use sync_access::{Clock, DevelopmentIssuer, Verifier};
 use sync_notify::{Hub, Relay};
 use sync_protocol::Millis;
 use sync_store::Store;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::budget::Budget;
+use crate::turns::Turns;
 use crate::{Limits, Metrics, Origins};
 
 /// Longer than any process lives: what is later is as good as never.
@@ -57,17 +57,16 @@ pub(crate) struct Shared {
     service: Arc<Service>,
     /// What bodies may take.
     pub(crate) budget: Budget,
-    /// Leave to read for a stream.
-    pub(crate) stream_reads: Arc<Semaphore>,
+    /// Leave to read for a stream or a socket.
+    pub(crate) turns: Arc<Turns>,
 }
 
 impl Shared {
     pub(crate) fn new(service: Arc<Service>) -> Self {
         let limits = &service.limits;
-        let stream_reads = limits.stream_reads.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             budget: Budget::new(limits),
-            stream_reads: Arc::new(Semaphore::new(stream_reads)),
+            turns: Turns::new(limits.stream_reads),
             service,
         }
     }

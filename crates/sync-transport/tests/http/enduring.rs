@@ -141,10 +141,10 @@ mod ending {
     async fn a_stream_outlives_the_time_limits_of_requests() {
         let limits = Limits {
             heartbeat: SHORT / 2,
-            request: SHORT,
-            idle: SHORT,
-            head: SHORT,
-            stall: SHORT,
+            request: 4 * SHORT,
+            idle: 4 * SHORT,
+            head: 4 * SHORT,
+            stall: 4 * SHORT,
             ..Limits::default()
         };
         let server = Server::with_limits(limits).await;

@@ -231,8 +231,8 @@ mod spaces {
 #[tokio::test]
 async fn a_stream_is_spoken_over_http2_too() {
     let limits = Limits {
-        idle: SHORT,
-        request: SHORT,
+        idle: 4 * SHORT,
+        request: 4 * SHORT,
         heartbeat: SHORT,
         ..Limits::default()
     };
@@ -248,7 +248,7 @@ async fn a_stream_is_spoken_over_http2_too() {
         .unwrap();
     let mut body = sender.send_request(request).await.unwrap().into_body();
     let mut seen = String::new();
-    let beats = format!(": open\n\n{}", "event: heartbeat\ndata: {}\n\n".repeat(5));
+    let beats = format!(": open\n\n{}", "event: heartbeat\ndata: {}\n\n".repeat(10));
     while seen != beats {
         let frame = in_time(body.frame()).await.unwrap().unwrap();
         seen.push_str(str::from_utf8(&frame.into_data().unwrap()).unwrap());

@@ -14,7 +14,7 @@ use crate::live::{Peer, until};
 use crate::stage::{Mood, Stage};
 use crate::support::{Make, Server, refused};
 
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(500);
 
 /// A handshake, as far as it goes over a client that does not know what is behind.
 fn handshake(server: &Server, method: &str, path: &str) -> RequestBuilder {
