@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sync_client::{Answer, Client, ClientError, NewChange, Options, Retry};
+use sync_client::{Answer, Client, ClientError, NewChange, Options, Retry, SignedIn, sign_in};
 use sync_protocol::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 /// What the server does with one request.
 enum Turn {
@@ -15,6 +16,8 @@ enum Turn {
     HangUp,
     /// Answers this, as it stands.
     Say(String),
+    /// Answers this and no more, and leaves the connection open.
+    Stall(String),
     /// Answers the head and half of the body, then closes.
     BreakOff(String),
 }
@@ -47,19 +50,24 @@ async fn server(turns: Vec<Turn>) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&asked);
     tokio::spawn(async move {
+        let mut open = Vec::new();
         for turn in turns {
             let (mut stream, _) = listener.accept().await.expect("a client comes");
             kept.lock().await.push(request(&mut stream).await);
             let answer = match &turn {
                 Turn::HangUp => "",
-                Turn::Say(answer) => answer,
+                Turn::Say(answer) | Turn::Stall(answer) => answer,
                 Turn::BreakOff(answer) => &answer[..answer.len() - 5],
             };
             stream
                 .write_all(answer.as_bytes())
                 .await
                 .expect("the answer is sent");
+            if let Turn::Stall(_) = turn {
+                open.push(stream);
+            }
         }
+        std::future::pending::<()>().await
     });
     (format!("http://{address}"), asked)
 }
@@ -172,6 +180,29 @@ async fn a_refusal_is_not_asked_for_twice() {
 }
 
 #[tokio::test]
+async fn no_more_than_64_kib_of_a_refusal_is_read() {
+    let body = "x".repeat(64 * 1024);
+    let endless = || {
+        Turn::Stall(format!(
+            "HTTP/1.1 400 No\r\ncontent-length: 1000000000\r\n\r\n{body}"
+        ))
+    };
+    let (address, _asked) = server(vec![endless(), endless()]).await;
+    let client = client(&address);
+    let pushed = async { client.push("", &[]).await.expect_err("it is refused") };
+    let signed_in = async {
+        let signed_in = sign_in(&address, "anna", "phone").await;
+        signed_in.expect_err("it is refused")
+    };
+    let both = async { [pushed.await, signed_in.await] };
+    let both = timeout(Duration::from_secs(30), both).await;
+    for refused in both.expect("what is still to come is not waited for") {
+        let expected = format!("the server answered 400 unknown: {}", "x".repeat(200));
+        assert_eq!(refused.to_string(), expected);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_cannot_be_read_is_told_apart_since_its_push_is_stored() {
     let odd = say("200 OK", "", r#"{"stored":true}"#);
     let (address, asked) = server(vec![Turn::Say(odd.clone()), Turn::Say(odd)]).await;
@@ -246,4 +277,38 @@ async fn an_empty_cursor_is_the_beginning_for_a_pull_too() {
     for request in asked.lock().await.iter() {
         assert_eq!(request.lines().next(), Some(line));
     }
+}
+
+#[test]
+fn nothing_that_is_printed_for_a_programmer_has_a_token_in_it() {
+    let mut options = Options {
+        server: "http://here".to_owned(),
+        app: "todo".to_owned(),
+        client_id: "phone".to_owned(),
+        token: Some("secret".to_owned()),
+        retry: Retry::default(),
+    };
+    let shown = |token| {
+        format!(
+            r#"Options {{ server: "http://here", app: "todo", client_id: "phone", token: {token}, retry: {:?} }}"#,
+            Retry::default()
+        )
+    };
+    assert_eq!(format!("{options:?}"), shown("present"));
+    let client = format!(
+        "{:?}",
+        client("http://here").speaking_as("tablet", "secret")
+    );
+    assert!(client.contains("token: present"), "{client}");
+    assert!(!client.contains("secret"), "{client}");
+    options.token = None;
+    assert_eq!(format!("{options:?}"), shown("absent"));
+    let signed_in = SignedIn {
+        token: "secret".to_owned(),
+        expires_in: 5,
+        user: "anna".to_owned(),
+        device: "phone".to_owned(),
+    };
+    let expected = r#"SignedIn { expires_in: 5, user: "anna", device: "phone", .. }"#;
+    assert_eq!(format!("{signed_in:?}"), expected);
 }

@@ -33,11 +33,13 @@ impl Listener {
         &self.spaces
     }
 
-    /// Listens to these spaces and to no others. The caller has the grants that say so.
+    /// Listens to these spaces and to no others, and forgets what waits of those that were left. The caller has the grants that
+    /// say so.
     pub fn set_spaces(&mut self, spaces: BTreeSet<SpaceId>) {
         for left in self.spaces.difference(&spaces) {
-            self.hub
-                .leave(&Audience::Space(left.clone()), &self.mailbox);
+            let audience = Audience::Space(left.clone());
+            self.hub.leave(&audience, &self.mailbox);
+            self.mailbox.forget(&audience);
         }
         for joined in spaces.difference(&self.spaces) {
             let audience = Audience::Space(joined.clone());

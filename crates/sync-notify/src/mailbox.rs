@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sync_protocol::{AppId, ClientId, TableName, Tables, UserId};
+use sync_protocol::{AppId, Audience, ClientId, TableName, Tables, UserId};
 use tokio::sync::Notify;
 
 use crate::{Notice, Writer};
@@ -25,7 +25,8 @@ pub struct Interest {
     pub tables: Tables,
 }
 
-/// What was told since a connection last looked.
+/// What was told since a connection last looked. That access has changed comes alone, before what else there is: who asks for
+/// the spaces then ([`Listener::set_spaces`](crate::Listener::set_spaces)) hears nothing of those that were left.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// The tables that have changes, by app. None is empty.
@@ -65,23 +66,49 @@ pub(crate) enum Delivery {
     Merged,
 }
 
-impl Waiting {
+/// What waits: the names by who may see them, since the user may cease to.
+#[derive(Debug, Default)]
+struct Letters {
+    tables: BTreeMap<Audience, BTreeMap<AppId, BTreeSet<TableName>>>,
+    /// How many names there are.
+    names: usize,
+    access: bool,
+    overflowed: bool,
+}
+
+impl Letters {
     fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.tables.is_empty() && !self.access && !self.overflowed
     }
 
-    fn add(&mut self, app: &AppId, table: &TableName) {
-        let known = self.tables.get(app);
-        if self.overflowed || known.is_some_and(|tables| tables.contains(table)) {
+    fn add(&mut self, notice: &Notice, table: &TableName) {
+        let of_audience = self.tables.entry(notice.audience.clone()).or_default();
+        let tables = of_audience.entry(notice.app.clone()).or_default();
+        if tables.contains(table) {
             return;
         }
-        let names: usize = self.tables.values().map(BTreeSet::len).sum();
-        if names == MAX_TABLES {
+        if self.names == MAX_TABLES {
             self.overflowed = true;
             return;
         }
-        let tables = self.tables.entry(app.clone()).or_default();
         tables.insert(table.clone());
+        self.names += 1;
+    }
+
+    /// What is to be told first: that access has changed. What follows it may be less than what waits now.
+    fn take(&mut self) -> Waiting {
+        let mut waiting = Waiting::default();
+        if take(&mut self.access) {
+            waiting.access = true;
+            return waiting;
+        }
+        for (app, tables) in take(&mut self.tables).into_values().flatten() {
+            waiting.tables.entry(app).or_default().extend(tables);
+        }
+        waiting.tables.retain(|_, tables| !tables.is_empty());
+        waiting.overflowed = take(&mut self.overflowed);
+        self.names = 0;
+        waiting
     }
 }
 
@@ -95,7 +122,7 @@ pub(crate) struct Mailbox {
 #[derive(Debug)]
 struct Inner {
     interest: Interest,
-    waiting: Waiting,
+    letters: Letters,
 }
 
 impl Mailbox {
@@ -103,7 +130,7 @@ impl Mailbox {
         Self {
             inner: Mutex::new(Inner {
                 interest,
-                waiting: Waiting::default(),
+                letters: Letters::default(),
             }),
             woken: Notify::new(),
         }
@@ -112,16 +139,16 @@ impl Mailbox {
     /// Takes in a notice, if it is of interest.
     pub(crate) fn deliver(&self, notice: &Notice) -> Delivery {
         let mut inner = self.inner();
-        let Inner { interest, waiting } = &mut *inner;
+        let Inner { interest, letters } = &mut *inner;
         let mut told = interest.told(notice).peekable();
         if told.peek().is_none() {
             return Delivery::Passed;
         }
-        let was_idle = waiting.is_empty();
+        let was_idle = letters.is_empty();
         for table in told {
-            waiting.add(&notice.app, table);
             // More names change nothing any more; a push may have thousands.
-            if waiting.overflowed {
+            letters.add(notice, table);
+            if letters.overflowed {
                 break;
             }
         }
@@ -132,8 +159,8 @@ impl Mailbox {
     /// Says that what the user may see has changed.
     pub(crate) fn access_changed(&self) -> Delivery {
         let mut inner = self.inner();
-        let was_idle = inner.waiting.is_empty();
-        inner.waiting.access = true;
+        let was_idle = inner.letters.is_empty();
+        inner.letters.access = true;
         drop(inner);
         self.wake(was_idle)
     }
@@ -150,12 +177,19 @@ impl Mailbox {
     /// Waits until there is something, and takes it. Dropped while it waits, it has taken nothing.
     pub(crate) async fn take(&self) -> Waiting {
         loop {
-            let waiting = take(&mut self.inner().waiting);
-            if !waiting.is_empty() {
+            let waiting = self.inner().letters.take();
+            if waiting != Waiting::default() {
                 return waiting;
             }
             self.woken.notified().await;
         }
+    }
+
+    /// Forgets what waits for this audience: the user is not of it any more.
+    pub(crate) fn forget(&self, audience: &Audience) {
+        let letters = &mut self.inner().letters;
+        let forgotten = letters.tables.remove(audience).into_iter().flatten();
+        letters.names -= forgotten.map(|(_, tables)| tables.len()).sum::<usize>();
     }
 
     /// From now on the connection speaks for this client.

@@ -1,7 +1,7 @@
 //! The conversation on a socket: sign in, then notices, until the client goes, its token expires or the server stops.
 //!
 //! ```text
-//! connected --auth, in time--> listening --news--> sync-available
+//! connected --auth, in time--> spaces known: auth-ok --news--> sync-available
 //!     |                          |   \--auth--> goes on, for as long as the new token counts
 //!     \--too late: 1008          \--expired, another user: 1008; silent, server stops: 1001
 //! ```
@@ -11,6 +11,8 @@
 
 use std::collections::BTreeSet;
 use std::future::pending;
+use std::mem::replace;
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -19,8 +21,9 @@ use hyper_util::rt::TokioIo;
 use sync_access::{Identity, TokenError};
 use sync_notify::{Interest, Listener, Waiting};
 use sync_protocol::{AppId, ClientId, SpaceId, Tables, UserId};
+use sync_store::StoreError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
@@ -29,9 +32,13 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use crate::connection::Stopping;
+use crate::grants::{self, GRANTS_EVERY};
+use crate::metered::Metered;
+use crate::random;
 use crate::rate::Rate;
 use crate::service::Shared;
 use crate::spoken::{Heard, Said};
+use crate::turns::UserTurns;
 
 /// The longest message of a client, in bytes: a token of 8 KiB fits several times.
 const MAX_MESSAGE_BYTES: usize = 32 * 1024;
@@ -39,19 +46,21 @@ const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 const READ_BUFFER_BYTES: usize = 1024;
 /// More than the longest message of ours: 1,024 names of tables.
 const WRITE_BUFFER_BYTES: usize = 1024 * 1024;
-/// How long the grants of a user may take at the sign-in, and after how long they are asked for again.
-const GRANTS_TIME: Duration = Duration::from_secs(5);
+/// After how long grants that could not be had are asked for again.
 const GRANTS_PAUSE: Duration = Duration::from_secs(2);
 /// How long the client may take to hear the last word, and to go.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// What is passed over of what it was still sending.
 const FAREWELL_BYTES: usize = 16 * 1024 * 1024;
 
+/// What a socket is spoken on.
+type Wire = Metered<TokioIo<Upgraded>>;
+
 /// A socket.
 pub(crate) struct Conversation {
     service: Shared,
     app: Option<AppId>,
-    socket: WebSocketStream<TokioIo<Upgraded>>,
+    socket: WebSocketStream<Wire>,
     rate: Rate,
     began: Instant,
     /// When the client said something last.
@@ -65,9 +74,21 @@ pub(crate) struct Conversation {
 struct Member {
     user: UserId,
     listener: Listener,
+    turns: UserTurns,
     expires: Instant,
-    /// When to ask for the grants, if they are not known.
-    ask_grants: Option<Instant>,
+    spaces: Spaces,
+    /// Whether it was told that it is signed in, and so reads what came before by itself.
+    is_greeted: bool,
+}
+
+/// What is known of the spaces that the user may see. Nothing is told while they may be others.
+enum Spaces {
+    /// They are asked for.
+    Asking(Pin<Box<dyn Future<Output = Result<BTreeSet<SpaceId>, StoreError>> + Send>>),
+    /// They could not be had; they are asked for again at this time.
+    Unknown(Instant),
+    /// The listener has them; they are asked for again at this time.
+    Known(Instant),
 }
 
 /// Why a conversation ends.
@@ -83,6 +104,7 @@ enum End {
 enum Event {
     Message(Option<Result<Message, Error>>),
     Told(Waiting),
+    Spaces(Result<BTreeSet<SpaceId>, StoreError>),
     Clock,
 }
 
@@ -103,7 +125,12 @@ impl Conversation {
         Self {
             service,
             app,
-            socket: WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await,
+            socket: WebSocketStream::from_raw_socket(
+                Metered::new(socket),
+                Role::Server,
+                Some(config),
+            )
+            .await,
             rate: Rate::new(now),
             began: now,
             heard: now,
@@ -129,6 +156,7 @@ impl Conversation {
             let done = match self.next().await {
                 Event::Message(message) => Box::pin(self.hear(message)).await,
                 Event::Told(waiting) => self.tell(waiting).await,
+                Event::Spaces(spaces) => self.settle(spaces).await,
                 Event::Clock => self.look_at_clock().await,
             };
             if let Err(end) = done {
@@ -139,17 +167,18 @@ impl Conversation {
 
     async fn next(&mut self) -> Event {
         let deadline = self.deadline();
-        let told = async {
-            match &self.member {
-                Some(member) => member.listener.waiting().await,
+        let Self { socket, member, .. } = self;
+        let concerns_member = async {
+            match member {
+                Some(member) => member.next().await,
                 None => pending().await,
             }
         };
         tokio::select! {
             biased;
             () = sleep_until(deadline) => Event::Clock,
-            message = self.socket.next() => Event::Message(message),
-            waiting = told => Event::Told(waiting),
+            message = socket.next() => Event::Message(message),
+            event = concerns_member => event,
         }
     }
 
@@ -163,9 +192,7 @@ impl Conversation {
         };
         let by_sign_in = match &self.member {
             None => self.began + limits.sign_in,
-            Some(member) => member
-                .ask_grants
-                .map_or(member.expires, |at| at.min(member.expires)),
+            Some(member) => member.deadline(),
         };
         alive.min(by_sign_in)
     }
@@ -176,10 +203,7 @@ impl Conversation {
             None if now >= self.began + limits.sign_in => {
                 return Err(close(CloseCode::Policy, "nobody signed in in time"));
             }
-            Some(member) if now >= member.expires => {
-                return Err(close(CloseCode::Policy, "the token has expired"));
-            }
-            _ => {}
+            _ => self.check_expiry()?,
         }
         if now >= self.heard + limits.silence {
             return Err(close(CloseCode::Away, "the client is silent"));
@@ -188,8 +212,20 @@ impl Conversation {
             self.was_asked = true;
             self.send(Message::Ping(Bytes::new())).await?;
         }
-        self.ask_grants(now).await;
+        let service = &self.service;
+        if let Some(member) = &mut self.member {
+            member.ask_if_due(service, now);
+        }
         Ok(())
+    }
+
+    fn check_expiry(&self) -> Result<(), End> {
+        match &self.member {
+            Some(member) if Instant::now() >= member.expires => {
+                Err(close(CloseCode::Policy, "the token has expired"))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
@@ -218,8 +254,12 @@ impl Conversation {
     }
 
     async fn sign_in(&mut self, token: &str, client: Option<ClientId>) -> Result<(), End> {
-        let verified = self.service.verifier.verify(token);
-        let verified = timeout(self.service.limits.sign_in, verified).await;
+        let limit = self.service.limits.sign_in;
+        let until = match &self.member {
+            None => self.began + limit,
+            Some(_) => Instant::now() + limit,
+        };
+        let verified = timeout_at(until, self.service.verifier.verify(token)).await;
         let identity = match verified.unwrap_or(Err(TokenError::KeysUnavailable)) {
             Ok(identity) => identity,
             Err(error) => {
@@ -243,10 +283,10 @@ impl Conversation {
             Some(member) => {
                 member.listener.set_client(client);
                 member.expires = expires;
+                self.say(&Said::AuthOk).await
             }
-            None => self.admit(identity, client, expires).await?,
+            None => self.admit(identity, client, expires).await,
         }
-        self.say(&Said::AuthOk).await
     }
 
     async fn admit(
@@ -266,35 +306,40 @@ impl Conversation {
             let message = "you have too many streams and sockets open: close some";
             return self.refuse(CloseCode::Again, message).await;
         };
-        let now = Instant::now();
-        self.member = Some(Member {
+        let mut member = Member {
+            turns: self.service.turns.of(&user),
             user,
             listener,
             expires,
-            ask_grants: Some(now),
-        });
-        self.ask_grants(now).await;
+            spaces: Spaces::Unknown(Instant::now()),
+            is_greeted: false,
+        };
+        member.ask(&self.service);
+        self.member = Some(member);
         Ok(())
     }
 
-    /// Listens to the spaces of the grants, if it is time to ask for them.
-    async fn ask_grants(&mut self, now: Instant) {
+    /// The store has said which spaces there are, or that it cannot.
+    async fn settle(&mut self, spaces: Result<BTreeSet<SpaceId>, StoreError>) -> Result<(), End> {
         let Some(member) = &mut self.member else {
-            return;
+            return Ok(());
         };
-        if member.ask_grants.is_none_or(|at| now < at) {
-            return;
+        let Ok(spaces) = spaces else {
+            let again = Instant::now() + random::shortened(GRANTS_PAUSE);
+            member.spaces = Spaces::Unknown(again);
+            return Ok(());
+        };
+        let has_joined = !spaces.is_subset(member.listener.spaces());
+        member.listener.set_spaces(spaces);
+        member.spaces = Spaces::Known(Instant::now() + GRANTS_EVERY);
+        if !replace(&mut member.is_greeted, true) {
+            return self.say(&Said::AuthOk).await;
         }
-        let grants = self.service.store.grants(member.user.clone());
-        member.ask_grants = match timeout(GRANTS_TIME, grants).await {
-            Ok(Ok(grants)) => {
-                let spaces: BTreeSet<SpaceId> =
-                    grants.into_iter().map(|grant| grant.space).collect();
-                member.listener.set_spaces(spaces);
-                None
-            }
-            Ok(Err(_)) | Err(_) => Some(Instant::now() + GRANTS_PAUSE),
-        };
+        if has_joined {
+            let reason = "you may see more than before: pull all, and connect again";
+            return Err(close(CloseCode::Again, reason));
+        }
+        Ok(())
     }
 
     async fn tell(&mut self, waiting: Waiting) -> Result<(), End> {
@@ -303,9 +348,11 @@ impl Conversation {
             return Err(close(CloseCode::Again, reason));
         }
         if let (true, Some(member)) = (waiting.access, &mut self.member) {
-            member.ask_grants = Some(Instant::now());
+            member.ask(&self.service);
         }
         for (app, tables) in &waiting.tables {
+            // Saying takes as long as the client lets it.
+            self.check_expiry()?;
             self.say(&Said::SyncAvailable { app, tables }).await?;
         }
         Ok(())
@@ -342,11 +389,42 @@ impl Conversation {
                 }
             };
             if said.is_ok() {
-                let _ = socket.get_mut().shutdown().await;
-                drain(socket.get_mut()).await;
+                let socket = socket.get_mut().plain();
+                let _ = socket.shutdown().await;
+                drain(socket).await;
             }
         };
         let _ = timeout(FAREWELL_TIME, parting).await;
+    }
+}
+
+impl Member {
+    /// What comes next for it.
+    async fn next(&mut self) -> Event {
+        match &mut self.spaces {
+            Spaces::Asking(answer) => Event::Spaces(answer.await),
+            Spaces::Unknown(_) => pending().await,
+            Spaces::Known(_) => Event::Told(self.listener.waiting().await),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        match &self.spaces {
+            Spaces::Asking(_) => self.expires,
+            Spaces::Unknown(at) | Spaces::Known(at) => self.expires.min(*at),
+        }
+    }
+
+    fn ask_if_due(&mut self, service: &Shared, now: Instant) {
+        match &self.spaces {
+            Spaces::Unknown(at) | Spaces::Known(at) if *at <= now => self.ask(service),
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, service: &Shared) {
+        let answer = grants::spaces(service, &self.turns, &self.user);
+        self.spaces = Spaces::Asking(Box::pin(answer));
     }
 }
 
@@ -362,6 +440,7 @@ fn broken(error: &Error) -> End {
         // It went without a word.
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
         Error::Protocol(_) => close(CloseCode::Protocol, "that is no WebSocket frame"),
+        Error::Io(error) if Wire::is_over(error) => close(CloseCode::Policy, "too many bytes"),
         _ => End::Gone,
     }
 }

@@ -19,16 +19,15 @@ pub(crate) const GRANTS_EVERY: Duration = Duration::from_secs(300);
 /// # Errors
 ///
 /// The store does not say.
-pub(crate) async fn spaces(
+pub(crate) fn spaces(
     service: &Shared,
     turns: &UserTurns,
     user: &UserId,
-) -> Result<BTreeSet<SpaceId>, StoreError> {
+) -> impl Future<Output = Result<BTreeSet<SpaceId>, StoreError>> + Send + use<> {
     let (service, user, turn) = (service.clone(), user.clone(), turns.take());
     task::alone(async move {
         let _turn = turn.await;
         let grants = service.store.grants(user).await?;
         Ok(grants.into_iter().map(|grant| grant.space).collect())
     })
-    .await
 }

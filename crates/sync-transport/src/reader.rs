@@ -30,7 +30,7 @@ const PAGE_BYTES: usize = 1024 * 1024;
 const SMALL_BYTES: usize = 64 * 1024;
 /// How long it waits after the store was away for the first time; each further time twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// One stream.
 pub(crate) struct Reader {

@@ -74,7 +74,7 @@ impl Turns {
 
 impl UserTurns {
     /// Waits for a turn: first among the user's own, then among all.
-    pub(crate) fn take(&self) -> impl Future<Output = Turn> + Send + 'static {
+    pub(crate) fn take(&self) -> impl Future<Output = Turn> + Send + use<> {
         let (own, all) = (Arc::clone(&self.own), Arc::clone(&self.turns.all));
         async move {
             let never = "the semaphores are never closed";
@@ -100,6 +100,8 @@ impl Drop for UserTurns {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::poll_immediate;
+
     use super::*;
 
     fn user(name: &str) -> UserId {
@@ -115,7 +117,7 @@ mod tests {
             held.push(anna.take().await);
         }
         let mut waiting = Box::pin(turns.of(&user("anna")).take());
-        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert!(poll_immediate(&mut waiting).await.is_none());
         held.push(ben.take().await);
         held.remove(0);
         waiting.await;

@@ -7,7 +7,8 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -75,6 +76,11 @@ fn upgrade(service: Shared, mut parts: Parts, app: Option<AppId>) -> Result<Resp
 
 /// What the client's key is answered with.
 fn accept(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
+    let length = headers.get(CONTENT_LENGTH);
+    if length.is_some_and(|length| length != "0") || headers.contains_key(TRANSFER_ENCODING) {
+        // What a proxy takes for a body would be taken for frames here.
+        return Err(Refusal::NoWebSocket("send no body"));
+    }
     if !has_word(headers, &CONNECTION, "upgrade") || !has_word(headers, &UPGRADE, "websocket") {
         return Err(Refusal::NoWebSocket(
             "send Connection: Upgrade and Upgrade: websocket",

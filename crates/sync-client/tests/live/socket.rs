@@ -12,13 +12,13 @@ use crate::socket_script::Step::{Read, Send};
 use crate::socket_script::Turn::{Chatter, HangUp, Keep, Open, Say};
 use crate::socket_script::{auth, available, close, notice, server, signed_in, text};
 
-async fn next(socket: &mut NoticeSocket) -> Result<SocketEvent, ClientError> {
+pub(crate) async fn next(socket: &mut NoticeSocket) -> Result<SocketEvent, ClientError> {
     timeout(LONG, socket.next())
         .await
         .expect("it comes in time")
 }
 
-async fn take(socket: &mut NoticeSocket, count: usize) -> Vec<SocketEvent> {
+pub(crate) async fn take(socket: &mut NoticeSocket, count: usize) -> Vec<SocketEvent> {
     let mut events = Vec::new();
     for _ in 0..count {
         events.push(next(socket).await.expect("an event"));
@@ -27,7 +27,7 @@ async fn take(socket: &mut NoticeSocket, count: usize) -> Vec<SocketEvent> {
 }
 
 /// A refusal as it stands.
-fn refusal(answer: Result<SocketEvent, ClientError>) -> (u16, String, String) {
+pub(crate) fn refusal(answer: Result<SocketEvent, ClientError>) -> (u16, String, String) {
     match answer {
         Err(ClientError::Refused {
             status,

@@ -32,6 +32,8 @@ pub(crate) enum Step {
     Read,
     /// Sends a message.
     Send(Message),
+    /// Does nothing for so long.
+    Wait(Duration),
 }
 
 pub(crate) fn text(text: &str) -> Step {
@@ -123,6 +125,7 @@ async fn perform(
                 });
             }
             Step::Send(message) => socket.send(message).await.expect("it is sent"),
+            Step::Wait(wait) => tokio::time::sleep(wait).await,
         }
     }
     socket

@@ -10,13 +10,13 @@ use crate::script::{LONG, Notes, client, client_with, say};
 use crate::stream_script::Ending::{Break, Clean, Silent};
 use crate::stream_script::{Turn, asked, asked_with, changes, page, play, server};
 
-async fn next(stream: &mut ChangeStream) -> Result<StreamEvent, ClientError> {
+pub(crate) async fn next(stream: &mut ChangeStream) -> Result<StreamEvent, ClientError> {
     timeout(LONG, stream.next())
         .await
         .expect("it comes in time")
 }
 
-async fn take(stream: &mut ChangeStream, count: usize) -> Vec<StreamEvent> {
+pub(crate) async fn take(stream: &mut ChangeStream, count: usize) -> Vec<StreamEvent> {
     let mut events = Vec::new();
     for _ in 0..count {
         events.push(next(stream).await.expect("an event"));
@@ -34,7 +34,7 @@ fn heartbeat() -> String {
 }
 
 /// The status and the code of a refusal.
-fn refusal(answer: Result<StreamEvent, ClientError>) -> (u16, String) {
+pub(crate) fn refusal(answer: Result<StreamEvent, ClientError>) -> (u16, String) {
     match answer {
         Err(ClientError::Refused { status, error, .. }) => (status, error),
         other => panic!("no refusal: {other:?}"),

@@ -1,10 +1,12 @@
 //! A server of streams that does as told, and the events of both ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sync_client::{ServerChange, StreamEvent, TableChanges};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 
 use crate::script::{Notes, head};
 
@@ -23,6 +25,8 @@ pub(crate) enum Turn {
 pub(crate) enum Ending {
     /// As HTTP has it.
     Clean,
+    /// The same, after so long.
+    Late(Duration),
     /// Within a chunk.
     Break,
     /// Nothing more, and the connection stays open.
@@ -106,6 +110,10 @@ pub(crate) async fn play(listener: TcpListener, turns: Vec<Turn>, notes: Arc<Not
                 }
                 match ending {
                     Ending::Clean => send(&mut stream, "0\r\n\r\n").await,
+                    Ending::Late(wait) => {
+                        sleep(wait).await;
+                        send(&mut stream, "0\r\n\r\n").await;
+                    }
                     Ending::Break => send(&mut stream, "400\r\n: ").await,
                     Ending::Silent => open.push(stream),
                 }
