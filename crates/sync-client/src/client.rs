@@ -1,5 +1,6 @@
 //! Requests to a server, each sent again as long as that may help.
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -12,11 +13,14 @@ use crate::{NewChange, Retry};
 /// How long one try may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How much of a refusal is read, in bytes: it is a code and a sentence or two.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+
 /// The cursor before everything, as a pull has to spell it.
 const BEGINNING: &str = "1970-01-01T00:00:00.000Z";
 
 /// Who speaks, and to which server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// The address of the server, as `http://127.0.0.1:3050`.
     pub server: String,
@@ -28,6 +32,23 @@ pub struct Options {
     pub token: Option<String>,
     /// How requests are sent again.
     pub retry: Retry,
+}
+
+impl fmt::Debug for Options {
+    /// Says of the token only whether there is one.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = match self.token {
+            Some(_) => format_args!("present"),
+            None => format_args!("absent"),
+        };
+        out.debug_struct("Options")
+            .field("server", &self.server)
+            .field("app", &self.app)
+            .field("client_id", &self.client_id)
+            .field("token", &token)
+            .field("retry", &self.retry)
+            .finish()
+    }
 }
 
 /// Why a request, a stream or a socket came to nothing.
@@ -74,6 +95,14 @@ impl Failed {
     /// The other side is away, or went away.
     pub(crate) fn unavailable(reason: impl ToString) -> Self {
         Self::ForNow(ClientError::Unavailable(reason.to_string()), None)
+    }
+
+    /// Whether the server did not take the token.
+    pub(crate) fn is_of_token(&self) -> bool {
+        matches!(
+            self,
+            Self::ForGood(ClientError::Refused { status: 401, .. })
+        )
     }
 
     /// What an answer means that is no success.
@@ -246,8 +275,7 @@ impl Client {
         }
         let status = answer.status().as_u16();
         let headers = answer.headers().clone();
-        let body = answer.bytes().await.unwrap_or_default();
-        Err(Failed::answered(status, &headers, &body))
+        Err(Failed::answered(status, &headers, &reason(answer).await))
     }
 }
 
@@ -259,7 +287,7 @@ pub(crate) fn built(request: RequestBuilder) -> Result<Request, ClientError> {
 }
 
 /// What a development server answers to a sign-in.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 pub struct SignedIn {
     /// The bearer token.
     pub token: String,
@@ -269,6 +297,17 @@ pub struct SignedIn {
     pub user: String,
     /// The device.
     pub device: String,
+}
+
+impl fmt::Debug for SignedIn {
+    /// Without the token.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SignedIn")
+            .field("expires_in", &self.expires_in)
+            .field("user", &self.user)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Signs in at a development server, which looks at no password.
@@ -290,7 +329,7 @@ pub async fn sign_in(server: &str, user: &str, device: &str) -> Result<SignedIn,
         return read(answer).await;
     }
     let status = answer.status().as_u16();
-    Err(refused(status, &answer.bytes().await.unwrap_or_default()))
+    Err(refused(status, &reason(answer).await))
 }
 
 /// A push may leave its cursor empty; a pull may not, so it says the beginning in full.
@@ -317,6 +356,18 @@ async fn read<T: for<'de> Deserialize<'de>>(answer: Response) -> Result<T, Clien
         .await
         .map_err(|error| ClientError::Unavailable(error.to_string()))?;
     serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
+}
+
+/// What comes with an answer that is no success, as far as it can be read and not too long.
+async fn reason(mut answer: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < MAX_REFUSAL_BYTES
+        && let Ok(Some(bytes)) = answer.chunk().await
+    {
+        let room = MAX_REFUSAL_BYTES - body.len();
+        body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+    body
 }
 
 fn refused(status: u16, body: &[u8]) -> ClientError {

@@ -22,12 +22,21 @@ pub(crate) fn after(wait: Duration) -> Instant {
     now.checked_add(wait).unwrap_or(now + FOR_EVER)
 }
 
-/// The wait between two connections. Its end is kept, so that waiting for it can be broken off and taken up again.
+/// The wait between two connections, and what the one that stands means for it. Its end is kept, so that waiting for it can
+/// be broken off and taken up again.
 pub(crate) struct Pause {
     retry: Retry,
     failed: u32,
     until: Option<Instant>,
     is_refusal: bool,
+    standing: Option<Standing>,
+}
+
+/// A connection that is open.
+struct Standing {
+    since: Instant,
+    /// How many tokens were set since, and not taken by the server yet.
+    new_tokens: u32,
 }
 
 impl Pause {
@@ -38,12 +47,32 @@ impl Pause {
             failed: 0,
             until: None,
             is_refusal: false,
+            standing: None,
         }
+    }
+
+    /// There is a connection. If it ends before it has stood for as long as the longest pause, it is one more failure:
+    /// a server that ends each connection after its first events is left alone longer each time, too.
+    pub(crate) fn connected(&mut self) {
+        self.standing = Some(Standing {
+            since: Instant::now(),
+            new_tokens: 0,
+        });
     }
 
     /// Begins when a connection came to nothing; what is final is for the caller. Each pause is longer than the one
     /// before. Even the first has a random length, so that the clients of a server that restarts do not come all at once.
+    /// There is none if the server refused a token that has been replaced.
     pub(crate) fn begin(&mut self, failed: Failed) -> Result<(), ClientError> {
+        if let Some(standing) = self.standing.take() {
+            if standing.new_tokens > 0 && failed.is_of_token() {
+                *self = Self::new(self.retry);
+                return Ok(());
+            }
+            if standing.since.elapsed() >= self.retry.longest {
+                self.failed = 0;
+            }
+        }
         let (asked, end) = match failed {
             Failed::ForNow(_, asked) => (asked, Ok(())),
             Failed::ForGood(error) => (None, Err(error)),
@@ -54,15 +83,20 @@ impl Pause {
         end
     }
 
-    /// The connection works: the next pause is a first one.
-    pub(crate) fn start_afresh(&mut self) {
-        self.failed = 0;
+    /// There is a new token. If the server said no there is nothing to wait for; if it is away there is. A connection that
+    /// stands may still end because of the token before.
+    pub(crate) fn token_set(&mut self) {
+        if let Some(standing) = &mut self.standing {
+            standing.new_tokens += 1;
+        } else if self.is_refusal {
+            *self = Self::new(self.retry);
+        }
     }
 
-    /// There is something new to say. If the server said no there is nothing to wait for; if it is away there is.
-    pub(crate) fn forgive(&mut self) {
-        if self.is_refusal {
-            *self = Self::new(self.retry);
+    /// The server took the next of the new tokens on the connection that stands.
+    pub(crate) fn token_taken(&mut self) {
+        if let Some(standing) = &mut self.standing {
+            standing.new_tokens = standing.new_tokens.saturating_sub(1);
         }
     }
 
@@ -109,6 +143,8 @@ impl Silence {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderMap;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -119,6 +155,10 @@ mod tests {
 
     fn refusal() -> Failed {
         Failed::ForGood(ClientError::Answer(String::new()))
+    }
+
+    fn expired() -> Failed {
+        Failed::answered(401, &HeaderMap::new(), b"")
     }
 
     fn retry() -> Retry {
@@ -150,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_grow_until_the_connection_works() {
+    async fn pauses_grow_until_a_connection_has_stood_for_as_long_as_the_longest() {
         let longest = |pause: &mut Pause| {
             let waits = (0..200).map(|_| {
                 let failed = pause.failed;
@@ -164,21 +204,38 @@ mod tests {
         assert!(longest(&mut pause) <= SECOND);
         pause.failed = 5;
         assert!(longest(&mut pause) > 10 * SECOND);
-        pause.start_afresh();
-        assert!(longest(&mut pause) <= SECOND);
+        for (stood, failed) in [(59, 6), (59, 7), (60, 1), (0, 2)] {
+            pause.connected();
+            tokio::time::advance(stood * SECOND).await;
+            assert!(pause.begin(away(None)).is_ok());
+            assert_eq!(pause.failed, failed);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_new_token_ends_the_pause_after_a_refusal_and_no_other() {
         let mut pause = Pause::new(retry());
         assert!(pause.begin(refusal()).is_err());
-        pause.forgive();
+        pause.token_set();
         assert_eq!((pause.until, pause.failed), (None, 0));
         assert!(pause.begin(refusal()).is_err());
         assert!(pause.begin(away(None)).is_ok());
         let until = pause.until;
-        pause.forgive();
+        pause.token_set();
         assert_eq!((pause.until, pause.failed), (until, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_refusal_of_a_token_is_passed_over_when_a_new_one_was_set() {
+        let mut pause = Pause::new(retry());
+        for (failed, is_passed_over) in [(expired(), true), (refusal(), false)] {
+            pause.connected();
+            pause.token_set();
+            assert_eq!(pause.begin(failed).is_ok(), is_passed_over);
+            assert_eq!(pause.until.is_none(), is_passed_over);
+        }
+        pause.connected();
+        assert!(pause.begin(expired()).is_err());
     }
 
     #[tokio::test(start_paused = true)]

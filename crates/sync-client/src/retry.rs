@@ -10,7 +10,8 @@ pub struct Retry {
     pub tries: u32,
     /// The longest wait after the first try; it doubles with each.
     pub first: Duration,
-    /// The longest wait of all.
+    /// The longest wait of all. A connection of a stream or a socket that has stood for so long has worked: the waits after
+    /// it start afresh.
     pub longest: Duration,
 }
 

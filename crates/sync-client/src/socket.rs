@@ -32,9 +32,9 @@ pub enum SocketEvent {
 ///
 /// The socket hides everything that passes: a server that cannot be reached, is too busy or broken (408, 429, 5xx, closing
 /// codes but 1008), stops, breaks off, or falls silent. It connects again, for ever, after the waits of
-/// [`Retry`](crate::Retry) (whose `tries` do not count here); they start afresh once something has been heard after the
-/// sign-in. What is final comes as an error, and the socket can be used on: the next call connects again, after a wait, or
-/// at once if [`set_token`](Self::set_token) was called.
+/// [`Retry`](crate::Retry) (whose `tries` do not count here); they start afresh once a connection has stood, after its
+/// sign-in, for as long as the longest of them. What is final comes as an error, and the socket can be used on: the next
+/// call connects again, after a wait, or at once if [`set_token`](Self::set_token) was called.
 ///
 /// Nothing happens but inside [`next`](Self::next), not even the answer to a ping. Proxies are not made use of.
 pub struct NoticeSocket {
@@ -89,7 +89,9 @@ impl NoticeSocket {
     }
 
     /// The token from now on. The next call of [`next`](Self::next) says it to the server if there is a connection, which
-    /// goes on; one that was refused is tried again without a wait. Of no concern to the client that made this socket.
+    /// goes on; if the server closes it with 1008 before it has taken the new token, as when the one before expires, the
+    /// socket connects again with the new one, without an error or a wait. One that was refused is tried again without a
+    /// wait. Of no concern to the client that made this socket.
     pub fn set_token(&mut self, token: &str) {
         self.client.options.token = Some(token.to_owned());
         match &mut self.link {
@@ -97,7 +99,7 @@ impl NoticeSocket {
             Link::Opening(_) => self.link = Link::Apart,
             Link::Open(connection) => connection.say(auth(&self.client.options)),
         }
-        self.pause.forgive();
+        self.pause.token_set();
     }
 
     /// The next event, however long it takes to come. Can be cancelled, as in `tokio::select!`: nothing is lost, and what
@@ -125,15 +127,18 @@ impl NoticeSocket {
                 Link::Opening(opening) => match opening.await {
                     Ok(connection) => {
                         self.link = Link::Open(Box::new(connection));
+                        self.pause.connected();
                         return Ok(SocketEvent::Connected);
                     }
                     Err(failed) => failed,
                 },
                 Link::Open(connection) => match connection.hear().await {
+                    Ok(Said::SyncAvailable { app, tables }) => {
+                        return Ok(SocketEvent::Available { app, tables });
+                    }
                     Ok(said) => {
-                        self.pause.start_afresh();
-                        if let Said::SyncAvailable { app, tables } = said {
-                            return Ok(SocketEvent::Available { app, tables });
+                        if said == Said::AuthOk {
+                            self.pause.token_taken();
                         }
                         continue;
                     }

@@ -49,7 +49,8 @@ struct Spaces {
 ///
 /// The stream hides everything that passes: a server that cannot be reached, is too busy or broken (408, 429, 5xx), stops,
 /// breaks off in the middle, or falls silent. It connects again, for ever, after the waits of [`Retry`](crate::Retry)
-/// (whose `tries` do not count here), and goes on where it was. The waits start afresh once an event has been read.
+/// (whose `tries` do not count here), and goes on where it was. The waits start afresh once a connection has
+/// stood for as long as the longest of them, so that a server that ends each after its first events is not run down.
 ///
 /// What the caller gets:
 ///
@@ -113,14 +114,15 @@ impl ChangeStream {
         self.progress.cursor()
     }
 
-    /// The token from now on. A connection that stands keeps its own until the server ends it; one that was refused is
-    /// tried again without a wait. Of no concern to the client that made this stream.
+    /// The token from now on. A connection that stands keeps its own until the server ends it; when that token expires the
+    /// stream goes on with the new one, without an error or a wait. One that was refused is tried again without a wait. Of no
+    /// concern to the client that made this stream.
     pub fn set_token(&mut self, token: &str) {
         self.client.options.token = Some(token.to_owned());
         if let Link::Opening(_) = self.link {
             self.link = Link::Apart;
         }
-        self.pause.forgive();
+        self.pause.token_set();
     }
 
     /// The next event, however long it takes to come. Can be cancelled, as in `tokio::select!`: nothing is lost, and what
@@ -129,9 +131,10 @@ impl ChangeStream {
     /// # Errors
     ///
     /// [`ClientError::Refused`] if the server says no: with 401 the caller sets a new token and goes on (the stream says
-    /// `token_expired` with 401, too, when the server ends it since its token is no longer good); whether the others pass
-    /// (402, 403, 404), the caller knows best. [`ClientError::Answer`] if an event cannot be read: the next call reads it
-    /// once more. [`ClientError::Address`] if nothing can be sent to there, or with such a token.
+    /// `token_expired` with 401, too, when the server ends it since its token is no longer good, unless a new one has been
+    /// set); whether the others pass (402, 403, 404), the caller knows best. [`ClientError::Answer`] if an event cannot be
+    /// read: the next call reads it once more. [`ClientError::Address`] if nothing can be sent to there, or with such a
+    /// token.
     pub async fn next(&mut self) -> Result<StreamEvent, ClientError> {
         loop {
             let failed = match &mut self.link {
@@ -148,6 +151,7 @@ impl ChangeStream {
                 Link::Opening(opening) => match opening.await {
                     Ok(body) => {
                         self.link = Link::Open(Box::new(body));
+                        self.pause.connected();
                         continue;
                     }
                     Err(failed) => failed,
@@ -215,7 +219,6 @@ impl ChangeStream {
             ("auth-expired", Some(_)) => return Err(expired()),
             _ => None,
         };
-        self.pause.start_afresh();
         if let Some(StreamEvent::Changes(page)) = &given {
             self.progress.read(&page.table, &page.synced_until);
         }

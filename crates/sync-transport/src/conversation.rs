@@ -283,6 +283,10 @@ impl Conversation {
             Some(member) => {
                 member.listener.set_client(client);
                 member.expires = expires;
+                if !member.is_greeted {
+                    // It is, with this token, once its spaces are known.
+                    return Ok(());
+                }
                 self.say(&Said::AuthOk).await
             }
             None => self.admit(identity, client, expires).await,

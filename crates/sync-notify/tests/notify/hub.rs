@@ -262,13 +262,39 @@ fn figures_tell_who_was_woken_and_for_whom_it_was_merged() {
     hub.hear(News::Access(user("ann")));
     let figures = hub.figures();
     assert_eq!((figures.woken, figures.merged), (2, 3));
-    let expected = |names: &[&str]| Waiting {
-        tables: BTreeMap::from([(app("app"), tables(names))]),
-        access: true,
-        overflowed: false,
-    };
-    assert_eq!(told(&idle), Some(expected(&["b"])));
-    assert_eq!(told(&busy), Some(expected(&["a", "b"])));
+    for (listener, names) in [(idle, &["b"][..]), (busy, &["a", "b"])] {
+        let access = Waiting {
+            access: true,
+            ..Waiting::default()
+        };
+        assert_eq!(told(&listener), Some(access), "it comes alone, and first");
+        let changes = Waiting {
+            tables: BTreeMap::from([(app("app"), tables(names))]),
+            ..Waiting::default()
+        };
+        assert_eq!(told(&listener), Some(changes));
+    }
+}
+
+#[test]
+fn what_waits_of_a_space_is_forgotten_when_it_is_left_and_nothing_else_is() {
+    let hub = Hub::new(10);
+    let mut ann = listens(&hub, "ann");
+    let spaces = ["left", "kept"].map(space);
+    ann.set_spaces(spaces.clone().into());
+    announce(&hub, notice(to_space("left"), &["secret", "both"]));
+    announce(&hub, notice(to_space("kept"), &["shared", "both"]));
+    announce(&hub, notice(to_user("ann"), &["own"]));
+    hub.hear(News::Access(user("ann")));
+    assert!(told(&ann).unwrap().access);
+    ann.set_spaces([space("kept")].into());
+    assert_eq!(told_tables(&ann), ["both", "own", "shared"]);
+    // Left with nothing else waiting, it is idle again, and woken by what comes next.
+    announce(&hub, notice(to_space("kept"), &["shared"]));
+    ann.set_spaces([].into());
+    assert_eq!(told(&ann), None);
+    announce(&hub, notice(to_user("ann"), &["own"]));
+    assert_eq!(told_tables(&ann), ["own"]);
 }
 
 #[test]

@@ -141,26 +141,37 @@ async fn the_members_of_a_space_are_told_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn who_joins_or_leaves_a_space_is_told_or_not_from_then_on() {
+async fn who_joins_a_space_is_sent_to_pull_and_hears_of_it_from_then_on() {
     let (server, hub, stage) = server().await;
     stage.grant("bob", "team", Some(Role::Writer)).await;
+    let alice = Peer::member(&server, "/ws", "alice", "a").await;
+    stage.grant("alice", "team", Some(Role::Reader)).await;
+    access(&hub, "alice");
+    let why = "you may see more than before: pull all, and connect again";
+    assert_eq!(alice.closed().await, (1013, why.to_owned()));
     let mut alice = Peer::member(&server, "/ws", "alice", "a").await;
-    for (role, id, table) in [
-        (Some(Role::Reader), "joined", "shared"),
-        (None, "left", "marker"),
-    ] {
-        let asked = stage.asked();
-        stage.grant("alice", "team", role).await;
-        access(&hub, "alice");
-        stage.was_asked(asked + 1).await;
-        // It has the answer once it serves again.
-        alice.is_served().await;
-        server.push_as("bob", "x", shared("shared", id)).await;
-        if role.is_none() {
-            server.write("alice", "b", "marker", "t").await;
-        }
-        alice.is_told("todo", &[table]).await;
+    server.push_as("bob", "x", shared("shared", "t")).await;
+    alice.is_told("todo", &["shared"]).await;
+}
+
+#[tokio::test]
+async fn who_has_left_a_space_hears_nothing_more_of_it() {
+    let (server, hub, stage) = server().await;
+    for user in ["alice", "bob"] {
+        stage.grant(user, "team", Some(Role::Writer)).await;
     }
+    let mut alice = Peer::member(&server, "/ws", "alice", "a").await;
+    // It asks for its spaces, and has no answer yet.
+    stage.set(Mood::Silent);
+    let asked = stage.asked();
+    access(&hub, "alice");
+    stage.was_asked(asked + 1).await;
+    stage.grant("alice", "team", None).await;
+    access(&hub, "alice");
+    server.push_as("bob", "x", shared("secret", "t")).await;
+    stage.set(Mood::Well);
+    server.write("alice", "b", "marker", "t").await;
+    alice.is_told("todo", &["marker"]).await;
 }
 
 #[tokio::test]
@@ -208,19 +219,20 @@ async fn as_many_tables_as_can_wait_are_named_and_more_end_the_conversation() {
 }
 
 #[tokio::test]
-async fn a_member_whose_spaces_are_not_known_yet_is_signed_in_and_hears_of_them_later() {
-    let (server, _, stage) = server().await;
+async fn who_signs_in_is_told_so_once_the_spaces_are_known() {
+    let (server, hub, stage) = server().await;
     for user in ["alice", "bob"] {
         stage.grant(user, "team", Some(Role::Writer)).await;
     }
     stage.set(Mood::Away);
-    let mut alice = Peer::member(&server, "/ws", "alice", "a").await;
-    server.write("alice", "b", "own", "t").await;
-    alice.is_told("todo", &["own"]).await;
-    stage.set(Mood::Well);
-    let asked = stage.asked();
-    stage.was_asked(asked + 1).await;
+    let mut alice = Peer::connect(&server, "/ws").await;
+    alice.auth(&server.token("alice"), Some("a")).await;
+    until(|| hub.figures().connections == 1).await;
+    // What is written in the meantime is told, or read by who is told that it is signed in.
+    server.push_as("bob", "x", shared("early", "t")).await;
     alice.is_served().await;
+    stage.set(Mood::Well);
+    assert_eq!(alice.heard().await, json!({"type": "auth-ok"}));
     server.push_as("bob", "x", shared("shared", "t")).await;
     alice.is_told("todo", &["shared"]).await;
 }
