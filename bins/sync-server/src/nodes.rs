@@ -4,17 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sync_notify::{Hub, Relay};
+use sync_notify::{Hub, Interest, News, Relay};
 use sync_notify_nats::NatsRelay;
+use sync_protocol::{Tables, UserId};
 use sync_store_postgres::{Lookout, PostgresRelay};
-use tokio::time::{Instant, sleep};
+use tokio::time::timeout;
 
 use crate::database;
 use crate::settings::{Database, Settings};
 
 /// How long `check` waits for a relay to be there.
 const CHECK_TIME: Duration = Duration::from_secs(5);
-const CHECK_PAUSE: Duration = Duration::from_millis(20);
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What connects a node with the others; it does so for as long as it lives.
 pub(crate) struct Nodes {
@@ -50,35 +51,48 @@ impl Nodes {
 }
 
 fn nats(settings: &Settings, url: &str, hub: &Arc<Hub>) -> Result<NatsRelay, String> {
-    let config = sync_notify_nats::Config {
-        prefix: settings.sync_nats_subject.clone(),
-        ..sync_notify_nats::Config::new(url)
-    };
-    NatsRelay::start(config, Arc::clone(hub)).map_err(|error| format!("NATS_URL: {error}"))
+    NatsRelay::start(settings.nats(url), Arc::clone(hub))
+        .map_err(|error| format!("NATS_URL: {error}"))
 }
 
-/// Tries the relay; what carries notices, in words for the operator.
+/// Tries the relay, with two nodes that must hear each other; what carries notices, in words for the operator.
 ///
 /// # Errors
 ///
 /// What is wrong, in words for the operator.
 pub(crate) async fn check(settings: &Settings) -> Result<String, String> {
-    let nodes = Nodes::join(settings, &Hub::new(0))?;
-    let Some(relay) = nodes.relay else {
+    let (near, far) = (Hub::new(1), Hub::new(1));
+    let (one, _other) = (Nodes::join(settings, &near)?, Nodes::join(settings, &far)?);
+    let Some(relay) = one.relay else {
         return Ok("this is the only node, nobody has to be told".to_owned());
     };
     let carrier = match settings.nats_url {
         None => "PostgreSQL",
         Some(_) => "NATS",
     };
-    let until = Instant::now() + CHECK_TIME;
-    while !relay.figures().is_up {
-        if Instant::now() >= until {
-            return Err(format!(
-                "{carrier} does not carry notices: it cannot be reached, or does not let us listen"
-            ));
-        }
-        sleep(CHECK_PAUSE).await;
+    match timeout(CHECK_TIME, hear(relay.as_ref(), &far)).await {
+        Ok(()) => Ok(format!("{carrier} carries notices between nodes")),
+        Err(_) => Err(format!(
+            "{carrier} does not carry notices: it cannot be reached, or does not let us tell and hear"
+        )),
     }
-    Ok(format!("{carrier} carries notices between nodes"))
+}
+
+/// Tells somebody who is not there what harms nobody, until it is heard.
+async fn hear(relay: &dyn Relay, far: &Arc<Hub>) {
+    let user = UserId::new(&format!("sync-server-check-{}", std::process::id()));
+    let user = user.expect("words and numbers are an identifier");
+    let listener = far.listen(Interest {
+        user: user.clone(),
+        client: None,
+        app: None,
+        tables: Tables::All,
+    });
+    let listener = listener.expect("nobody else listens");
+    loop {
+        relay.publish(News::Access(user.clone()));
+        if timeout(CHECK_PAUSE, listener.waiting()).await.is_ok() {
+            return;
+        }
+    }
 }

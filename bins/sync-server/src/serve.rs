@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sync_access::{Clock, DevelopmentIssuer, Verifier, VerifierSettings};
 use sync_notify::Hub;
 use sync_protocol::Millis;
+use sync_store_sqlite::READERS;
 use sync_transport::{Drained, Limits, Metrics, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -56,6 +57,7 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
         metrics,
         limits: Limits {
             connections: connections(settings),
+            stream_reads: stream_reads(settings)?,
             ..Limits::default()
         },
     };
@@ -116,6 +118,14 @@ fn development_issuer(settings: &Settings) -> Result<DevelopmentIssuer, String> 
         issuer = issuer.with_audience(audience.clone());
     }
     Ok(issuer)
+}
+
+/// Streams and sockets read with half of what the store can do at once, so that the rest is for requests.
+fn stream_reads(settings: &Settings) -> Result<usize, String> {
+    Ok(match settings.database()? {
+        Database::Sqlite(_) => READERS / 2,
+        Database::Postgres(_) => usize::from(settings.sync_pool_size) / 2,
+    })
 }
 
 fn connections(settings: &Settings) -> usize {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use sync_notify_nats::NatsError;
 use sync_store::Rules;
 use sync_transport::Origins;
 
@@ -306,10 +307,29 @@ impl Settings {
         [
             address::web("MANA_AUTH_URL", self.mana_auth_url.as_deref()),
             address::web("MANA_CREDITS_URL", self.mana_credits_url.as_deref()),
-            address::nats("NATS_URL", self.nats_url.as_deref()),
+            self.nats_fault(),
         ]
         .into_iter()
         .filter_map(Result::err)
+    }
+
+    /// How NATS is used at this URL.
+    pub(crate) fn nats(&self, url: &str) -> sync_notify_nats::Config {
+        sync_notify_nats::Config {
+            prefix: self.sync_nats_subject.clone(),
+            ..sync_notify_nats::Config::new(url)
+        }
+    }
+
+    fn nats_fault(&self) -> Result<(), String> {
+        let Some(url) = self.nats_url.as_deref() else {
+            return Ok(());
+        };
+        address::nats("NATS_URL", Some(url))?;
+        self.nats(url).check().map_err(|error| match error {
+            NatsError::Prefix { .. } => format!("SYNC_NATS_SUBJECT: {error}"),
+            _ => format!("NATS_URL: {error}"),
+        })
     }
 
     /// The origins whose pages may call.

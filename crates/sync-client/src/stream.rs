@@ -49,8 +49,8 @@ struct Spaces {
 ///
 /// The stream hides everything that passes: a server that cannot be reached, is too busy or broken (408, 429, 5xx), stops,
 /// breaks off in the middle, or falls silent. It connects again, for ever, after the waits of [`Retry`](crate::Retry)
-/// (whose `tries` do not count here), and goes on where it was. The waits start afresh once a connection has
-/// stood for as long as the longest of them, so that a server that ends each after its first events is not run down.
+/// (whose `tries` do not count here), and goes on where it was. The waits start afresh once a connection has stood for as
+/// long as the longest of them, so that a server that ends each after its first events is not run down.
 ///
 /// What the caller gets:
 ///

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use crate::NatsError;
+use crate::servers::Servers;
+use crate::subjects::Subjects;
+
 /// The prefix of the subjects, if no other one is given.
 pub const DEFAULT_PREFIX: &str = "sync.notices";
 
@@ -29,6 +33,19 @@ impl Config {
             prefix: DEFAULT_PREFIX.to_owned(),
             authorities: None,
         }
+    }
+}
+
+impl Config {
+    /// Whether a relay can be started with it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URLs or the prefix.
+    pub fn check(&self) -> Result<(), NatsError> {
+        Servers::parse(&self.url)?;
+        Subjects::new(&self.prefix)?;
+        Ok(())
     }
 }
 

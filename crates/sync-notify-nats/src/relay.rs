@@ -1,5 +1,6 @@
 //! The relay: a task that holds one connection at a time, and makes the next one when it is lost.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -83,8 +84,9 @@ impl fmt::Debug for NatsRelay {
 /// Goes round the servers, one connection after the other.
 async fn run(shared: Arc<Shared>, servers: Vec<ServerAddr>) {
     let mut failures = 0;
-    // Each reason is told once, not at every attempt.
-    let mut told = String::new();
+    // Each reason is told once for each server, not at every attempt, until a connection has stood for a while.
+    let mut told = BTreeSet::new();
+    let mut is_steady = true;
     for server in servers.iter().cycle() {
         let made = tokio::select! {
             made = connect(&shared, server, failures) => made,
@@ -94,18 +96,25 @@ async fn run(shared: Arc<Shared>, servers: Vec<ServerAddr>) {
         let server = server.as_url_str();
         match made {
             Ok(connection) => {
-                told.clear();
                 shared.counts.came();
                 shared.hub.may_have_missed();
-                tracing::info!(server, "NATS is connected");
+                if is_steady {
+                    tracing::info!(server, "NATS is connected");
+                }
                 connection.serve().await;
-                tracing::warn!(server, "NATS is lost; it is tried again and again");
+                is_steady = since.elapsed() >= STEADY;
+                if is_steady {
+                    told.clear();
+                }
+                if told.insert((server.to_owned(), String::new())) {
+                    tracing::warn!(server, "NATS is lost; it is tried again and again");
+                }
             }
             Err(error) => {
                 let reason = error.to_string();
-                if told != reason {
+                is_steady = true;
+                if told.insert((server.to_owned(), reason.clone())) {
                     tracing::warn!(server, reason, "NATS is away; it is tried again and again");
-                    told = reason;
                 }
             }
         }

@@ -27,4 +27,5 @@ mod writer;
 
 pub use check::check;
 pub use migrations::migrate;
+pub use readers::READERS;
 pub use store::SqliteStore;

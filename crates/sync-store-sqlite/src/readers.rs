@@ -13,8 +13,8 @@ use crate::job::Job;
 use crate::queue::{Load, Queue};
 use crate::writer::overloaded;
 
-/// How many there are: reading is short, and mostly from memory.
-pub(crate) const READERS: usize = 4;
+/// How many reads a store does at a time: each is short, and mostly from memory.
+pub const READERS: usize = 4;
 /// How many jobs may wait; then the store is overloaded.
 const MAX_WAITING: usize = 4096;
 

@@ -23,7 +23,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How long a socket may be silent.
 const SILENCE: Duration = Duration::from_secs(75);
 /// Reads of the store for streams at a time.
-const STREAM_READS: usize = 8;
+const STREAM_READS: usize = 4;
 /// Connections at a time.
 const CONNECTIONS: usize = 10_000;
 
@@ -66,7 +66,7 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 10 s for the head, 30 s for the body, 60 s in all, 30 s without taking a byte, 10 s to drain, 60 s idle, 256 MiB of
-    /// bodies, 10,000 connections, 10 s to sign in, 30 s to a heartbeat, 75 s of silence, 8 reads for streams.
+    /// bodies, 10,000 connections, 10 s to sign in, 30 s to a heartbeat, 75 s of silence, 4 reads for streams.
     fn default() -> Self {
         Self {
             head: HEAD,
