@@ -25,3 +25,4 @@ mod stage;
 mod streams;
 mod support;
 mod tokens;
+mod unread;
