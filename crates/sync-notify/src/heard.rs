@@ -63,10 +63,17 @@ impl Heard {
         (!notice.tables.is_empty()).then_some(notice)
     }
 
-    /// Forgets what no look will find again: whatever is at or below the floor. The clock says up to where there is anything.
+    /// Remembers from now on: there will be looks.
+    pub(crate) fn begin(&mut self) {
+        self.known = Some((i64::MIN, i64::MAX));
+    }
+
+    /// Forgets what no look will find again: whatever is at or below the floor, or above what the clock can have given out.
     pub(crate) fn settle(&mut self, floor: i64, clock: i64) {
-        self.known = Some((floor, clock.saturating_add(AHEAD)));
-        self.places.retain(|_, told| told.position > floor);
+        let ceiling = clock.saturating_add(AHEAD);
+        self.known = Some((floor, ceiling));
+        let is_between = |told: &Told| floor < told.position && told.position <= ceiling;
+        self.places.retain(|_, told| is_between(told));
     }
 
     /// Forgets everything: the log may no longer be what it was.
@@ -148,6 +155,18 @@ mod tests {
         );
         assert_eq!(heard.places.len(), 2);
         assert!(heard.news(notice(7, 1, 5), Source::Writer).is_some());
+    }
+
+    #[test]
+    fn what_is_told_before_the_first_look_is_remembered_if_there_will_be_one() {
+        let mut heard = Heard::default();
+        heard.begin();
+        assert!(heard.news(notice(0, 1, 5), Source::Writer).is_some());
+        assert!(heard.news(notice(1, 1, i64::MAX), Source::Writer).is_some());
+        assert_eq!(heard.news(notice(0, 1, 5), Source::Look), None);
+        heard.settle(0, 100);
+        assert_eq!(heard.news(notice(0, 1, 5), Source::Look), None);
+        assert!(heard.news(notice(1, 1, 5), Source::Look).is_some());
     }
 
     #[test]

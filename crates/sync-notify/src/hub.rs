@@ -140,6 +140,11 @@ impl Hub {
         }
     }
 
+    /// There will be looks at the log: what is told is remembered from now on, so that they do not tell it again.
+    pub fn will_look(&self) {
+        self.heard().begin();
+    }
+
     /// A look at the log is done. The next one begins behind `floor`; positions are drawn at `clock` now.
     pub fn looked(&self, floor: i64, clock: i64) {
         self.looks.done.fetch_add(1, Ordering::Relaxed);

@@ -70,6 +70,7 @@ impl Lookout {
     pub fn start(config: &Config, hub: Arc<Hub>) -> Result<Self, StoreError> {
         let endpoint = Endpoint::parse(&config.url)?;
         let pool = pool(&endpoint, CONNECTIONS, STATEMENTS)?;
+        hub.will_look();
         let task = tokio::spawn(keep_looking(pool, hub));
         Ok(Self { task })
     }

@@ -52,7 +52,7 @@ async fn without_a_relay_a_push_is_told_by_the_next_look_and_check_says_that_the
     let node = &cluster.nodes[0];
     assert_eq!(
         notices(&node.check(None)),
-        "FAILED  notices: NATS does not carry notices: it cannot be reached, or does not let us listen"
+        "FAILED  notices: NATS does not carry notices: it cannot be reached, or does not let us tell and hear"
     );
     assert_eq!(
         notices(&node.check(Some("NATS_URL"))),
