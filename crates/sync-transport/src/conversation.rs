@@ -9,19 +9,15 @@
 //! One message is worked on at a time, and what is told in the meantime is merged by the hub: a client that does not read
 //! holds no queue here. Deadlines are kept by the clock, whatever the client sends or does not send.
 
-use std::collections::BTreeSet;
 use std::future::pending;
-use std::mem::replace;
-use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sync_access::{Identity, TokenError};
-use sync_notify::{Interest, Listener, Waiting};
-use sync_protocol::{AppId, ClientId, SpaceId, Tables, UserId};
-use sync_store::StoreError;
+use sync_notify::{Interest, Waiting};
+use sync_protocol::{AppId, ClientId, Tables};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
@@ -32,13 +28,11 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use crate::connection::Stopping;
-use crate::grants::{self, GRANTS_EVERY};
+use crate::member::{Mail, Member};
 use crate::metered::Metered;
-use crate::random;
 use crate::rate::Rate;
 use crate::service::Shared;
 use crate::spoken::{Heard, Said};
-use crate::turns::UserTurns;
 
 /// The longest message of a client, in bytes: a token of 8 KiB fits several times.
 const MAX_MESSAGE_BYTES: usize = 32 * 1024;
@@ -46,8 +40,8 @@ const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 const READ_BUFFER_BYTES: usize = 1024;
 /// More than the longest message of ours: 1,024 names of tables.
 const WRITE_BUFFER_BYTES: usize = 1024 * 1024;
-/// After how long grants that could not be had are asked for again.
-const GRANTS_PAUSE: Duration = Duration::from_secs(2);
+/// What is said to who may see more than before.
+const JOINED: &str = "you may see more than before: pull all, and connect again";
 /// How long the client may take to hear the last word, and to go.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// What is passed over of what it was still sending.
@@ -70,27 +64,6 @@ pub(crate) struct Conversation {
     member: Option<Member>,
 }
 
-/// Who is signed in.
-struct Member {
-    user: UserId,
-    listener: Listener,
-    turns: UserTurns,
-    expires: Instant,
-    spaces: Spaces,
-    /// Whether it was told that it is signed in, and so reads what came before by itself.
-    is_greeted: bool,
-}
-
-/// What is known of the spaces that the user may see. Nothing is told while they may be others.
-enum Spaces {
-    /// They are asked for.
-    Asking(Pin<Box<dyn Future<Output = Result<BTreeSet<SpaceId>, StoreError>> + Send>>),
-    /// They could not be had; they are asked for again at this time.
-    Unknown(Instant),
-    /// The listener has them; they are asked for again at this time.
-    Known(Instant),
-}
-
 /// Why a conversation ends.
 #[derive(Debug)]
 enum End {
@@ -103,8 +76,7 @@ enum End {
 /// What happens next.
 enum Event {
     Message(Option<Result<Message, Error>>),
-    Told(Waiting),
-    Spaces(Result<BTreeSet<SpaceId>, StoreError>),
+    Mail(Mail),
     Clock,
 }
 
@@ -155,8 +127,10 @@ impl Conversation {
         loop {
             let done = match self.next().await {
                 Event::Message(message) => Box::pin(self.hear(message)).await,
-                Event::Told(waiting) => self.tell(waiting).await,
-                Event::Spaces(spaces) => self.settle(spaces).await,
+                Event::Mail(Mail::News(waiting)) => self.tell(waiting).await,
+                Event::Mail(Mail::Greeting) => self.say(&Said::AuthOk).await,
+                Event::Mail(Mail::Nothing) => Ok(()),
+                Event::Mail(Mail::Joined) => Err(close(CloseCode::Again, JOINED)),
                 Event::Clock => self.look_at_clock().await,
             };
             if let Err(end) = done {
@@ -168,7 +142,7 @@ impl Conversation {
     async fn next(&mut self) -> Event {
         let deadline = self.deadline();
         let Self { socket, member, .. } = self;
-        let concerns_member = async {
+        let mail = async {
             match member {
                 Some(member) => member.next().await,
                 None => pending().await,
@@ -178,7 +152,7 @@ impl Conversation {
             biased;
             () = sleep_until(deadline) => Event::Clock,
             message = socket.next() => Event::Message(message),
-            event = concerns_member => event,
+            mail = mail => Event::Mail(mail),
         }
     }
 
@@ -214,14 +188,14 @@ impl Conversation {
         }
         let service = &self.service;
         if let Some(member) = &mut self.member {
-            member.ask_if_due(service, now);
+            member.ask_if_due(service);
         }
         Ok(())
     }
 
     fn check_expiry(&self) -> Result<(), End> {
         match &self.member {
-            Some(member) if Instant::now() >= member.expires => {
+            Some(member) if member.is_over() => {
                 Err(close(CloseCode::Policy, "the token has expired"))
             }
             _ => Ok(()),
@@ -281,13 +255,11 @@ impl Conversation {
                 return self.refuse(CloseCode::Policy, message).await;
             }
             Some(member) => {
-                member.listener.set_client(client);
-                member.expires = expires;
-                if !member.is_greeted {
-                    // It is, with this token, once its spaces are known.
-                    return Ok(());
+                if member.extend(client, expires) {
+                    self.say(&Said::AuthOk).await?;
                 }
-                self.say(&Said::AuthOk).await
+                // If not, it is greeted once its spaces are known.
+                Ok(())
             }
             None => self.admit(identity, client, expires).await,
         }
@@ -310,39 +282,7 @@ impl Conversation {
             let message = "you have too many streams and sockets open: close some";
             return self.refuse(CloseCode::Again, message).await;
         };
-        let mut member = Member {
-            turns: self.service.turns.of(&user),
-            user,
-            listener,
-            expires,
-            spaces: Spaces::Unknown(Instant::now()),
-            is_greeted: false,
-        };
-        member.ask(&self.service);
-        self.member = Some(member);
-        Ok(())
-    }
-
-    /// The store has said which spaces there are, or that it cannot.
-    async fn settle(&mut self, spaces: Result<BTreeSet<SpaceId>, StoreError>) -> Result<(), End> {
-        let Some(member) = &mut self.member else {
-            return Ok(());
-        };
-        let Ok(spaces) = spaces else {
-            let again = Instant::now() + random::shortened(GRANTS_PAUSE);
-            member.spaces = Spaces::Unknown(again);
-            return Ok(());
-        };
-        let has_joined = !spaces.is_subset(member.listener.spaces());
-        member.listener.set_spaces(spaces);
-        member.spaces = Spaces::Known(Instant::now() + GRANTS_EVERY);
-        if !replace(&mut member.is_greeted, true) {
-            return self.say(&Said::AuthOk).await;
-        }
-        if has_joined {
-            let reason = "you may see more than before: pull all, and connect again";
-            return Err(close(CloseCode::Again, reason));
-        }
+        self.member = Some(Member::new(&self.service, user, listener, expires));
         Ok(())
     }
 
@@ -399,36 +339,6 @@ impl Conversation {
             }
         };
         let _ = timeout(FAREWELL_TIME, parting).await;
-    }
-}
-
-impl Member {
-    /// What comes next for it.
-    async fn next(&mut self) -> Event {
-        match &mut self.spaces {
-            Spaces::Asking(answer) => Event::Spaces(answer.await),
-            Spaces::Unknown(_) => pending().await,
-            Spaces::Known(_) => Event::Told(self.listener.waiting().await),
-        }
-    }
-
-    fn deadline(&self) -> Instant {
-        match &self.spaces {
-            Spaces::Asking(_) => self.expires,
-            Spaces::Unknown(at) | Spaces::Known(at) => self.expires.min(*at),
-        }
-    }
-
-    fn ask_if_due(&mut self, service: &Shared, now: Instant) {
-        match &self.spaces {
-            Spaces::Unknown(at) | Spaces::Known(at) if *at <= now => self.ask(service),
-            _ => {}
-        }
-    }
-
-    fn ask(&mut self, service: &Shared) {
-        let answer = grants::spaces(service, &self.turns, &self.user);
-        self.spaces = Spaces::Asking(Box::pin(answer));
     }
 }
 

@@ -26,6 +26,7 @@ mod health;
 mod key_set;
 mod limits;
 mod log_line;
+mod member;
 mod metered;
 mod metrics;
 mod metrics_page;

@@ -5,7 +5,6 @@
 //! Knows nothing of the sync server, speaks no NATS beyond the server's first word, and installs nothing.
 
 mod error;
-mod guard;
 mod server;
 
 pub use error::Error;

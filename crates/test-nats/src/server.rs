@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use test_guard::{Guard, Stop};
 
 use crate::error::Error;
-use crate::guard::Guard;
 
 /// The program, as the search path knows it, and where packages put it when the search path of a user does not say so.
 const PROGRAMS: [&str; 2] = ["nats-server", "/usr/sbin/nats-server"];
@@ -77,7 +77,8 @@ impl Server {
     pub fn reserve(arguments: &[&str]) -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("sync-nats-").tempdir();
         let folder = folder.map_err(Error::io("make a temporary folder"))?;
-        let guard = Guard::over(folder.path())?;
+        let guard = Guard::over(folder.path(), Stop::AtOnce)
+            .map_err(Error::io("start the server's guard"))?;
         Ok(Self {
             arguments: arguments.iter().map(ToString::to_string).collect(),
             port: free_port()?,
@@ -116,7 +117,7 @@ impl Server {
         };
         process.kill().map_err(Error::io("kill nats-server"))?;
         process.wait().map_err(Error::io("wait for nats-server"))?;
-        self.guard.watch(None)
+        self.watch(None)
     }
 
     /// Starts it again on the same port, after killing it if it runs; waits until it can be connected to.
@@ -127,7 +128,7 @@ impl Server {
     pub fn restart(&mut self) -> Result<(), Error> {
         self.kill()?;
         let process = self.launch()?;
-        self.guard.watch(Some(process.id()))?;
+        self.watch(Some(process.id()))?;
         self.process = Some(process);
         let outcome = self.wait_until_ready();
         if outcome.is_err() {
@@ -188,6 +189,11 @@ impl Server {
         let log = fs::read(self.folder.path().join("log")).unwrap_or_default();
         let tail = &log[log.len().saturating_sub(LOG_TAIL)..];
         String::from_utf8_lossy(tail).trim().to_owned()
+    }
+
+    fn watch(&mut self, server: Option<u32>) -> Result<(), Error> {
+        let told = self.guard.watch(server);
+        told.map_err(Error::io("speak to the server's guard"))
     }
 }
 

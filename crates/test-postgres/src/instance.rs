@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use test_guard::{Guard, Stop};
 
 use crate::account::Account;
 use crate::binaries::Binaries;
 use crate::error::Error;
-use crate::guard::Guard;
 use crate::process::{self, Signal};
 use crate::setup::{self, Options};
 
@@ -56,7 +56,8 @@ impl Instance {
         let folder = setup::private_folder()?;
         let account = Account::for_maker_of(folder.path())?;
         account.take(folder.path())?;
-        let guard = Guard::over(folder.path())?;
+        let guard = Guard::over(folder.path(), Stop::Gently("data/postmaster.pid"))
+            .map_err(Error::io("start the server's guard"))?;
         let mut instance = Self {
             binaries,
             options,
@@ -124,7 +125,7 @@ impl Instance {
         server
             .wait()
             .map_err(Error::io("wait for the killed server"))?;
-        self.guard.watch(None)?;
+        self.watch(None)?;
         // A process that is still there holds the shared memory, and the next start would be refused.
         let all_gone = || processes.iter().all(|&process| process::is_gone(process));
         if process::wait_until(STOP_LIMIT, all_gone) {
@@ -156,7 +157,7 @@ impl Instance {
         process::send(Signal::Interrupt, &[server.id()]);
         if process::wait_until(STOP_LIMIT, || !matches!(server.try_wait(), Ok(None))) {
             self.server = None;
-            return self.guard.watch(None);
+            return self.watch(None);
         }
         self.kill_hard()
     }
@@ -226,7 +227,7 @@ impl Instance {
             .map_err(Error::io("start postgres"))?;
         let postmaster = server.id();
         self.server = Some(server);
-        self.guard.watch(Some(postmaster))?;
+        self.watch(Some(postmaster))?;
         self.wait_until_ready()
     }
 
@@ -242,7 +243,7 @@ impl Instance {
             ended || (says_ready(&status_file, server.id()) && accepts(self.port))
         });
         if ended {
-            self.guard.watch(None)?;
+            self.watch(None)?;
             let log = self.log_tail();
             return Err(Error::Exited { log });
         }
@@ -291,6 +292,11 @@ impl Instance {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    fn watch(&mut self, server: Option<u32>) -> Result<(), Error> {
+        let told = self.guard.watch(server);
+        told.map_err(Error::io("speak to the server's guard"))
     }
 }
 

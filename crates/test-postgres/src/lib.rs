@@ -12,7 +12,6 @@
 mod account;
 mod binaries;
 mod error;
-mod guard;
 mod instance;
 mod process;
 mod setup;
