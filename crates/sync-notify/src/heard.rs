@@ -76,9 +76,10 @@ impl Heard {
         self.places.retain(|_, told| is_between(told));
     }
 
-    /// Forgets everything: the log may no longer be what it was.
+    /// Forgets everything, and begins again: the log may no longer be what it was.
     pub(crate) fn forget(&mut self) {
         self.places.clear();
+        self.begin();
     }
 }
 

@@ -96,8 +96,6 @@ async fn keep_looking(pool: Pool, hub: Arc<Hub>) {
         let is_well = looked.is_ok();
         if let Err(failure) = looked {
             hub.look_failed();
-            // What comes next may be another log, or the same one after a crash, with a clock that stands lower.
-            eyes = Eyes::default();
             if was_well {
                 let error = failure.into_error();
                 tracing::warn!(%error, "a look at the log failed; it is tried again, and notices may be late");
@@ -147,8 +145,11 @@ impl Eyes {
         );
         let (clock, writing) = answered(asked).await?;
         let (clock, wall): (i64, i64) = (clock.get(0), clock.get(1));
+        // What a commit that hangs has drawn may be older than anything else.
+        let hanging = writing.iter().filter(|row| row.get(1));
+        let oldest = hanging.filter_map(|row| row.get(2)).min();
         let writing = writing.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let mut after = self.floor(clock);
+        let mut after = self.floor(clock, oldest);
         loop {
             let rows = answered(connection.query(&committed, &[&after, &ROWS])).await?;
             let found = Found::read(&rows);
@@ -163,15 +164,17 @@ impl Eyes {
         Ok(())
     }
 
-    /// Where to begin. A clock that stands lower than before is another one: the database was restored.
-    fn floor(&mut self, clock: i64) -> i64 {
+    /// Where to begin: at first well before whatever may still become visible. A clock that stands lower than before is another
+    /// one: the database was restored.
+    fn floor(&mut self, clock: i64, oldest: Option<i64>) -> i64 {
         let mark = self.mark.as_ref().map(|mark| mark.position);
         if self.floor.max(mark).is_some_and(|known| known > clock) {
             *self = Self::default();
         }
-        *self
-            .floor
-            .get_or_insert_with(|| clock.saturating_sub(FIRST_LOOK_BACK))
+        *self.floor.get_or_insert_with(|| {
+            let oldest = oldest.unwrap_or(clock).min(clock);
+            oldest.saturating_sub(FIRST_LOOK_BACK)
+        })
     }
 
     /// Moves the floor if it may, after the rows were read; where it is then.

@@ -2,10 +2,9 @@
 //!
 //! A stream that is open counts while the server has it to do: from its head to its answer's head, and while the answer's
 //! next part is not there yet. While an answer is there to be taken the client has to take it: opening a stream and then
-//! not reading keeps no seat, whatever else goes on beside it. That it is taken is seen on the socket, for an answer may be one part: when enough has been
+//! not reading keeps no seat. That it is taken is seen on the socket, for an answer may be one part: when enough has been
 //! written, more than HTTP/2 says of itself (the answers to PINGs, for one) to a client that asks for nothing.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,10 +30,6 @@ struct Seen {
     last: Instant,
     /// How many bytes were written that have not counted yet.
     written: usize,
-    /// The parts that were handed out and have not been taken, oldest first, with their times.
-    untaken: BTreeMap<u64, Instant>,
-    /// How many parts were handed out.
-    parts: u64,
 }
 
 impl Activity {
@@ -45,8 +40,6 @@ impl Activity {
             busy: 0,
             last,
             written: 0,
-            untaken: BTreeMap::new(),
-            parts: 0,
         })))
     }
 
@@ -64,12 +57,11 @@ impl Activity {
                 body,
                 activity,
                 busy: None,
-                untaken: None,
             })
         }))
     }
 
-    /// Until nothing has happened for so long, or a part of an answer has waited for so long to be taken.
+    /// Until nothing has happened for so long.
     pub(crate) async fn quiet(&self, for_so_long: Duration) {
         loop {
             let quiet_at = {
@@ -79,8 +71,7 @@ impl Activity {
                 } else {
                     seen.last
                 };
-                let untaken = seen.untaken.values().next();
-                since.min(untaken.copied().unwrap_or(since)) + for_so_long
+                since + for_so_long
             };
             if quiet_at <= Instant::now() {
                 return;
@@ -104,19 +95,8 @@ impl Activity {
         Busy(self.clone())
     }
 
-    /// A part is handed out; the name under which it waits.
-    fn handed_out(&self) -> u64 {
-        let mut seen = self.seen();
-        let (now, name) = (Instant::now(), seen.parts);
-        seen.last = now;
-        seen.parts += 1;
-        seen.untaken.insert(name, now);
-        name
-    }
-
-    /// The client has taken it, or the answer is over.
-    fn taken(&self, part: u64) {
-        self.seen().untaken.remove(&part);
+    fn happened(&self) {
+        self.seen().last = Instant::now();
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -141,23 +121,6 @@ struct Watched {
     activity: Activity,
     /// While the next part was asked for and is not there.
     busy: Option<Busy>,
-    /// The last part, while the next one was not asked for.
-    untaken: Option<u64>,
-}
-
-impl Watched {
-    /// The last part has been taken.
-    fn settle(&mut self) {
-        if let Some(part) = self.untaken.take() {
-            self.activity.taken(part);
-        }
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.settle();
-    }
 }
 
 impl HttpBody for Watched {
@@ -168,16 +131,14 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.settle();
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        match &polled {
-            Poll::Pending if self.busy.is_none() => self.busy = Some(self.activity.busy()),
-            Poll::Pending => {}
-            Poll::Ready(Some(_)) => {
-                self.busy = None;
-                self.untaken = Some(self.activity.handed_out());
+        if polled.is_pending() {
+            if self.busy.is_none() {
+                self.busy = Some(self.activity.busy());
             }
-            Poll::Ready(None) => self.busy = None,
+        } else {
+            self.busy = None;
+            self.activity.happened();
         }
         polled
     }

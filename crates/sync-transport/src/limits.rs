@@ -41,9 +41,8 @@ pub struct Limits {
     pub stall: Duration,
     /// How long requests may go on once the server is to stop. After it their connections are closed.
     pub drain: Duration,
-    /// How long a connection may go without a request under way and without 16 KiB of an answer taken, and how long a part of an
-    /// answer may wait to be taken, whatever else goes on. After it the client is told to go (GOAWAY), and cut off if it is
-    /// still there five times as long later. Of HTTP/1.1 `head` is sooner.
+    /// How long a connection may go without a request under way and without 16 KiB of an answer taken. After it the client is
+    /// told to go (GOAWAY), and cut off if it is still there five times as long later. Of HTTP/1.1 `head` is sooner.
     pub idle: Duration,
     /// How many bytes of large bodies there may be at a time, each counted as the largest there may be
     /// ([`MAX_BODY_BYTES`](sync_protocol::MAX_BODY_BYTES)); there is always room for one. A body is large beyond 64 KiB, as

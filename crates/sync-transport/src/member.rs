@@ -130,7 +130,7 @@ impl Member {
         };
         let has_joined = !spaces.is_subset(self.listener.spaces());
         self.listener.set_spaces(spaces);
-        self.spaces = Spaces::Known(now + GRANTS_EVERY);
+        self.spaces = Spaces::Known(now + random::shortened(GRANTS_EVERY));
         if !replace(&mut self.is_greeted, true) {
             return Mail::Greeting;
         }

@@ -8,25 +8,24 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::mem::take;
 use std::time::Duration;
 
 use bytes::Bytes;
 use sync_notify::Listener;
 use sync_protocol::{Answer, AppId, SpaceId, TableName, Tables};
 use sync_store::{Caller, Cursor, MAX_PAGE, Pull, StoreError};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::grants::{self, GRANTS_EVERY};
 use crate::metrics::Call;
 use crate::service::Shared;
-use crate::turns::UserTurns;
+use crate::turns::{Part, UserTurns};
 use crate::{event, random, task};
 
 /// About the most bytes of a page of a stream. A slow reader holds one.
 const PAGE_BYTES: usize = 1024 * 1024;
-/// A part that is not longer waits for its client without being counted.
+/// About the most bytes of a page while its user has as many large parts waiting as one may have. A part that is not longer
+/// than twice that is not counted.
 const SMALL_BYTES: usize = 64 * 1024;
 /// How long it waits after the store was away for the first time; each further time twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -55,6 +54,8 @@ pub(crate) struct Reader {
 enum Next {
     /// Now.
     Read,
+    /// Now, with leave for a large part: there is a change that is one by itself.
+    ReadLarge,
     /// When it is told, or at a time after a failure.
     Wait(Option<Instant>),
 }
@@ -91,7 +92,14 @@ impl Reader {
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         while !self.is_over {
             let said = match self.next {
-                Next::Read => self.read().await,
+                Next::Read => {
+                    let part = self.turns.try_part();
+                    self.read(part).await
+                }
+                Next::ReadLarge => {
+                    let part = self.turns.part().await;
+                    self.read(Some(part)).await
+                }
                 Next::Wait(until) => {
                     self.wait(until).await;
                     None
@@ -111,15 +119,15 @@ impl Reader {
             Some(until) => sleep_until(until).await,
             None => tokio::select! {
                 waiting = self.listener.waiting() => self.ask_grants |= waiting.access,
-                () = sleep(GRANTS_EVERY) => self.ask_grants = true,
+                () = sleep(random::shortened(GRANTS_EVERY)) => self.ask_grants = true,
             },
         }
         self.next = Next::Read;
     }
 
     /// Reads once: what there is to send of it.
-    async fn read(&mut self) -> Option<Bytes> {
-        match self.try_to_read().await {
+    async fn read(&mut self, part: Option<Part>) -> Option<Bytes> {
+        match self.try_to_read(part).await {
             Ok(said) => {
                 self.pause = FIRST_PAUSE;
                 said
@@ -137,7 +145,7 @@ impl Reader {
         }
     }
 
-    async fn try_to_read(&mut self) -> Result<Option<Bytes>, StoreError> {
+    async fn try_to_read(&mut self, part: Option<Part>) -> Result<Option<Bytes>, StoreError> {
         if self.ask_grants {
             let removed = self.listen_to_spaces().await?;
             self.ask_grants = false;
@@ -145,18 +153,44 @@ impl Reader {
                 return Ok(Some(event::spaces(&removed)));
             }
         }
-        let (answer, turn) = self.page().await?;
-        self.cursor = Cursor::parse(&answer.synced_until);
+        let bytes = if part.is_some() {
+            PAGE_BYTES
+        } else {
+            SMALL_BYTES
+        };
+        let answer = self.page(bytes).await?;
         let mut silent = BTreeSet::new();
         if !answer.has_more {
-            self.next = Next::Wait(None);
-            silent = take(&mut self.named);
+            silent.clone_from(&self.named);
             for change in &answer.server_changes {
                 silent.remove(&change.table);
             }
         }
-        let has_events = !answer.server_changes.is_empty() || !silent.is_empty();
-        Ok(has_events.then(|| held(event::page(&answer, &silent), turn)))
+        if answer.server_changes.is_empty() && silent.is_empty() {
+            self.pass(&answer);
+            return Ok(None);
+        }
+        let said = event::page(&answer, &silent);
+        match part {
+            None if said.len() > 2 * SMALL_BYTES => {
+                self.next = Next::ReadLarge;
+                Ok(None)
+            }
+            part => {
+                self.pass(&answer);
+                Ok(Some(held(said, part)))
+            }
+        }
+    }
+
+    /// The page is said, or has nothing to say: what comes next is behind it.
+    fn pass(&mut self, answer: &Answer) {
+        self.cursor = Cursor::parse(&answer.synced_until);
+        self.next = Next::Read;
+        if !answer.has_more {
+            self.next = Next::Wait(None);
+            self.named.clear();
+        }
     }
 
     /// Listens to the spaces of the grants; gives those that were left.
@@ -172,43 +206,45 @@ impl Reader {
         Ok(removed)
     }
 
-    /// Reads a page; the turn is the user's still.
-    async fn page(&self) -> Result<(Answer, OwnedSemaphorePermit), StoreError> {
+    async fn page(&self, bytes: usize) -> Result<Answer, StoreError> {
         let pull = Pull {
             caller: self.caller.clone(),
             app: self.app.clone(),
             tables: self.tables.clone(),
             since: self.cursor,
             limit: MAX_PAGE,
-            bytes: PAGE_BYTES,
+            bytes,
             now: self.service.now(),
         };
         let (service, turn) = (self.service.clone(), self.turns.take());
         task::alone(async move {
-            let turn = turn.await;
+            let _turn = turn.await;
             let began = Instant::now();
             let answer = service.store.pull(pull).await;
             let metrics = &service.metrics;
             metrics.waited(Call::Stream, began.elapsed(), answer.as_ref().err());
             let answer = answer?;
             metrics.answered(&answer);
-            Ok((answer, turn.own))
+            Ok(answer)
         })
         .await
     }
 }
 
-/// A part of a stream; one that is large keeps its turn until it is on its way.
-fn held(part: Bytes, turn: OwnedSemaphorePermit) -> Bytes {
-    if part.len() <= SMALL_BYTES {
-        return part;
+/// A part of a stream; one that is large keeps its leave until it is on its way.
+fn held(part: Bytes, leave: Option<Part>) -> Bytes {
+    match leave {
+        Some(leave) if part.len() > 2 * SMALL_BYTES => Bytes::from_owner(Held {
+            part,
+            _leave: leave,
+        }),
+        _ => part,
     }
-    Bytes::from_owner(Held { part, _turn: turn })
 }
 
 struct Held {
     part: Bytes,
-    _turn: OwnedSemaphorePermit,
+    _leave: Part,
 }
 
 impl AsRef<[u8]> for Held {

@@ -48,6 +48,10 @@ const LINGER: u32 = 5;
 /// After how much silence the system asks whether a client is there, and how often it then asks.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// How many bytes the system takes of an answer before it can send them. With more, a slow client that takes all the time would
+/// seem to take nothing until a third of a large buffer is free.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 64 * 1024;
 /// How long what was sent may stay without a receipt.
 #[cfg(target_os = "linux")]
 const RECEIPT_TIME: Duration = Duration::from_secs(60);
@@ -209,6 +213,8 @@ fn tune(stream: &TcpStream) {
     let _ = socket.set_tcp_keepalive(&keepalive);
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(RECEIPT_TIME));
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
 /// Whether the one connection failed that was to be accepted, and not the accepting.

@@ -29,15 +29,18 @@ select
     (extract(epoch from clock_timestamp()) * 1000000000)::bigint
 from sync_clock";
 
-/// The transactions that may be writing at this moment, and whether they have written to the log: each holds the lock of a
-/// scope from before it draws until its rows can be seen. Locks of other programs may be among them; those that a session
-/// holds outside of any transaction are not.
+/// The transactions that may be writing at this moment, whether they have written to the log and may still commit, and since
+/// when they are there, in nanoseconds: each holds the lock of a scope from before it draws until its rows can be seen. Locks
+/// of other programs may be among them; those that a session holds outside of any transaction are not. A push is never idle
+/// in its transaction for long; what one may not see of another role's session counts against the doubt.
 pub(crate) const WRITING: &str = "\
 -- writing
 select
     held.virtualtransaction,
-    bool_or(held.locktype = 'relation')
+    bool_or(held.locktype = 'relation') and bool_and(coalesce(session.state = 'active', true)),
+    min((extract(epoch from session.xact_start) * 1000000000)::bigint)
 from pg_locks as held
+left join pg_stat_activity as session on session.pid = held.pid
 where held.granted
     and held.virtualtransaction not like '%/0'
     and held.database = (

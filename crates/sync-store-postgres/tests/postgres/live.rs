@@ -330,3 +330,43 @@ async fn locks_of_other_programs_do_not_keep_looks_from_moving_on() {
     assert_eq!(told(&own).await, ["tasks"]);
     assert_eq!(hub.figures().woken + hub.figures().merged, 1);
 }
+
+#[tokio::test]
+async fn an_open_transaction_of_another_program_on_the_log_is_told_apart_from_a_push() {
+    let database = Database::migrated().await;
+    let raw = database.raw().await;
+    let idle = "begin; update sync_changes set dead_since = null where false";
+    raw.batch_execute(idle).await.unwrap();
+    let asked = database.raw().await;
+    let rows = asked.query(writing(), &[]).await.unwrap();
+    let has_written: Vec<bool> = rows.iter().map(|row| row.get(1)).collect();
+    assert_eq!(has_written, [false]);
+    let held = tokio::spawn({
+        let hanging = database.raw().await;
+        async move {
+            let commits =
+                "begin; update sync_changes set dead_since = null where false; select pg_sleep(60)";
+            let _ = hanging.batch_execute(commits).await;
+        }
+    });
+    let waited = timeout(PATIENCE, async {
+        loop {
+            let rows = asked.query(writing(), &[]).await.unwrap();
+            if rows.iter().filter(|row| row.get(1)).count() == 1 {
+                break;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.expect("who is at work counts");
+    held.abort();
+}
+
+/// The statement by which looks know who writes.
+fn writing() -> &'static str {
+    let source = include_str!("../../src/queries/live.rs");
+    let (_, text) = source
+        .split_once("pub(crate) const WRITING: &str = \"\\\n")
+        .unwrap();
+    text.split_once("\";").unwrap().0
+}
