@@ -52,9 +52,6 @@ const PROBE_EVERY: Duration = Duration::from_secs(15);
 /// seem to take nothing until a third of a large buffer is free.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 64 * 1024;
-/// How long what was sent may stay without a receipt.
-#[cfg(target_os = "linux")]
-const RECEIPT_TIME: Duration = Duration::from_secs(60);
 /// How long nothing is accepted after the system had no means to.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(500);
 
@@ -211,8 +208,6 @@ fn tune(stream: &TcpStream) {
         .with_time(PROBE_AFTER)
         .with_interval(PROBE_EVERY);
     let _ = socket.set_tcp_keepalive(&keepalive);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(RECEIPT_TIME));
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
 }
