@@ -202,7 +202,9 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 fn tune(stream: &TcpStream) {
     // Answers are written whole; waiting for more to send with them only costs time.
     let _ = stream.set_nodelay(true);
-    // A client that vanished without a word (a phone that changes its network) is found out, and its seat is free again.
+    // A client that vanished without a word (a phone that changes its network) is found out while nothing was sent to it. With
+    // a heartbeat on its way the system tries for as long as it does by itself: a limit for that (TCP_USER_TIMEOUT) would end
+    // clients with a small window, too, that read slowly and steadily.
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
         .with_time(PROBE_AFTER)
