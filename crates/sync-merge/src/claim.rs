@@ -87,6 +87,22 @@ impl Claims {
         })
     }
 
+    /// Takes the claims on a field out.
+    pub(crate) fn split_off(&mut self, field: &FieldName) -> Self {
+        let (off, left): (Vec<_>, Vec<_>) = self.iter().partition(|claim| claim.field == *field);
+        *self = left.into_iter().collect();
+        off.into_iter().collect()
+    }
+
+    /// Adds those of another record, within the bounds.
+    pub(crate) fn absorb(&mut self, others: &Self, since: FieldTime) {
+        for (claimant, claims) in &others.of {
+            for given in claims {
+                self.remember(claimant.clone(), *given, since);
+            }
+        }
+    }
+
     /// Whether a delete without a time is among those that still count.
     pub(crate) fn has_timeless_delete(&self, context: &Context<'_>) -> bool {
         let (timeless, since) = (Claimed::timeless_delete(), context.oldest_claim());

@@ -10,7 +10,9 @@ mod decide;
 mod fold;
 mod plan;
 mod record;
+mod transfer;
 
 pub use claim::{Claim, Claimed, Claims, digest};
 pub use plan::{Clash, Context, Correction, NewRow, Plan, RowOrigin, plan};
 pub use record::{Held, Record, RowRef, Version, deleted_at};
+pub use transfer::{Deletion, Move};

@@ -8,7 +8,8 @@ use crate::claim::LEAST_MEMORY_MILLIS;
 use crate::correct::send_oversize_corrections_through_the_log;
 use crate::decide::{Draft, decide};
 use crate::fold::Folded;
-use crate::{Record, RowRef, deleted_at};
+use crate::transfer::{absorb, append_absorbed};
+use crate::{Move, Record, RowRef, deleted_at};
 
 /// Who pushes, and when.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +109,8 @@ pub struct Plan {
     pub records: Vec<Record>,
     /// Which of them differ from what was known.
     pub changed: Vec<usize>,
+    /// Which of them are gone: all there was has moved into another record.
+    pub gone: Vec<usize>,
     /// The positions of rows that are live no more.
     pub dead: Vec<i64>,
     /// The pushed fields that lost, by record and field.
@@ -120,15 +123,23 @@ pub struct Plan {
     pub ahead: Vec<usize>,
 }
 
-/// Decides what a push does. `records` are the records as they are known, `changes` those of the push in order, each
-/// with the place of its record.
+/// Decides what a push does. `records` are the records as they are known, `moves` those of them that move into others
+/// (none of them twice), `changes` those of the push in order, each with the place of its record.
 #[must_use]
-pub fn plan(context: &Context<'_>, records: Vec<Record>, changes: &[(usize, &Change)]) -> Plan {
+pub fn plan(
+    context: &Context<'_>,
+    records: Vec<Record>,
+    moves: &[Move],
+    changes: &[(usize, &Change)],
+) -> Plan {
     let before = records.clone();
     let mut plan = Plan {
         records,
         ..Plan::default()
     };
+    for one in moves {
+        absorb(&mut plan.records, context, one);
+    }
     let mut folds: Vec<Folded> = before.iter().map(|_| Folded::default()).collect();
     for (place, (record, change)) in changes.iter().enumerate() {
         if folds[*record].take(&mut plan.records[*record], context, place, change) {
@@ -138,6 +149,9 @@ pub fn plan(context: &Context<'_>, records: Vec<Record>, changes: &[(usize, &Cha
     let mut drafts: Vec<Draft> = changes.iter().map(|_| Draft::default()).collect();
     for (record, fold) in folds.into_iter().enumerate() {
         decide(&mut plan, context, record, fold, &mut drafts);
+    }
+    for one in moves {
+        append_absorbed(&mut plan, context, &before[one.from], one.to);
     }
     for (place, draft) in drafts.into_iter().enumerate() {
         append(&mut plan, context, &before, changes[place], place, draft);
@@ -244,7 +258,10 @@ fn close(plan: &mut Plan, record: usize, known: &Record) {
                 RowRef::New(_) => None,
             }),
     );
-    if plan.records[record] != *known {
+    let is_left = |record: &Record| !record.live_rows().is_empty();
+    if is_left(known) && !is_left(&plan.records[record]) {
+        plan.gone.push(record);
+    } else if plan.records[record] != *known {
         plan.changed.push(record);
     }
 }

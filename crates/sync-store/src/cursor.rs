@@ -8,24 +8,66 @@ use sync_protocol::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub i64);
 
-/// What a client sends back as `since`: how far it has read, and whether it is still reading everything for the first
-/// time. Clients sort cursors as text; a cursor inside a first hydration sorts after the bare one of its position and
-/// before every later one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+/// What a client sends back as `since`: how far it has read, and in which reading it stands. Clients sort cursors as text;
+/// one inside a reading sorts after the bare one of its position and before every later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Cursor {
     position: Position,
-    hydrating: bool,
+    reading: Reading,
 }
 
-/// What a cursor inside a first hydration ends with: a letter for the kind of reading, and 16 digits that are the
-/// place inside a backfill (none in a first hydration).
-const HYDRATING: &str = "~h0000000000000000";
+/// In which reading a cursor stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Reading {
+    /// Of what comes.
+    #[default]
+    Following,
+    /// Of everything for the first time, begun when there were the grants up to this position.
+    Hydrating(Position),
+    /// Of what a space held when its member joined, at the cursor's position. How far that is read.
+    Joining(Position),
+    /// The same, inside a reading of everything.
+    HydratingJoining(Position),
+}
+
+impl Reading {
+    /// The letter of each kind; behind it stands its position.
+    const LETTERS: [(u8, fn(Position) -> Self); 3] = [
+        (b'h', Self::Hydrating),
+        (b'j', Self::Joining),
+        (b'k', Self::HydratingJoining),
+    ];
+
+    fn parse(suffix: &str) -> Option<Self> {
+        let (letter, digits) = suffix.as_bytes().split_first()?;
+        let is_ours = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        let make = Self::LETTERS.iter().find(|(own, _)| own == letter)?.1;
+        if !digits.iter().all(is_ours) {
+            return None;
+        }
+        let place = i64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+        Some(make(Position(place)))
+    }
+
+    fn suffix(self) -> String {
+        let (letter, Position(place)) = match self {
+            Self::Following => return String::new(),
+            Self::Hydrating(began) => ('h', began),
+            Self::Joining(place) => ('j', place),
+            Self::HydratingJoining(place) => ('k', place),
+        };
+        format!("~{letter}{place:016x}")
+    }
+}
+
+/// How many characters the end of a cursor has inside a reading: `~`, a letter for the kind of reading, and 16 digits.
+const SUFFIX: usize = 18;
 
 impl Cursor {
     /// Before everything.
     pub const BEGINNING: Self = Self {
         position: Position(0),
-        hydrating: false,
+        reading: Reading::Following,
     };
 
     /// Behind everything up to a position.
@@ -33,25 +75,62 @@ impl Cursor {
     pub fn at(position: Position) -> Self {
         Self {
             position: Position(position.0.max(0)),
-            hydrating: false,
+            reading: Reading::Following,
         }
     }
 
-    /// The same place, inside a reading that began at the beginning if that is so.
-    #[must_use]
-    pub fn hydrating(self, hydrating: bool) -> Self {
-        Self { hydrating, ..self }
+    /// Behind a row of a reading that began here: the row's own position, and the grant at which it is read if it was there
+    /// before its reader joined. `newest` is the position of the newest grant of the reader.
+    pub(crate) fn behind(self, row: Position, joined: Option<Position>, newest: Position) -> Self {
+        let reading = match (joined, self.hydrates()) {
+            (None, false) => Reading::Following,
+            (None, true) => Reading::Hydrating(self.began(newest)),
+            (Some(_), false) => Reading::Joining(row),
+            (Some(_), true) => Reading::HydratingJoining(row),
+        };
+        let position = joined.unwrap_or(row);
+        Self { position, reading }
+    }
+
+    /// Up to which grant a reading of everything takes the rows of spaces at their own positions: those that were there
+    /// when it began.
+    fn began(self, newest: Position) -> Position {
+        match self.reading {
+            Reading::Hydrating(began) => began,
+            Reading::Following => newest,
+            // Behind a grant everything up to it is read.
+            Reading::Joining(_) | Reading::HydratingJoining(_) => Position(0),
+        }
+    }
+
+    /// How the rows that a space held when its member joined, at this grant, are read from here.
+    pub(crate) fn backlog(self, grant: Position) -> Backlog {
+        match self.reading {
+            Reading::Joining(place) | Reading::HydratingJoining(place)
+                if grant == self.position =>
+            {
+                Backlog::After(place)
+            }
+            _ if grant <= self.position => Backlog::Read,
+            Reading::Following if self.position == Position(0) => Backlog::Read,
+            Reading::Hydrating(began) if grant <= began => Backlog::Read,
+            _ => Backlog::After(Position(0)),
+        }
     }
 
     /// Reads a `since`: any RFC 3339 time, or a cursor; what cannot be read is the beginning.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let (time, hydrating) = match text.strip_suffix(HYDRATING) {
-            Some(time) => (time, true),
-            None => (text, false),
+        let (time, reading) = match split_suffix(text) {
+            Some((time, suffix)) => match Reading::parse(suffix) {
+                Some(reading) => (time, reading),
+                None => return Self::BEGINNING,
+            },
+            None => (text, Reading::Following),
         };
-        Timestamp::parse(time).map_or(Self::BEGINNING, |time| {
-            Self::at(Position(time.nanos())).hydrating(hydrating)
+        Timestamp::parse(time).map_or(Self::BEGINNING, |time| Self {
+            reading,
+            ..Self::at(Position(time.nanos()))
         })
     }
 
@@ -64,15 +143,34 @@ impl Cursor {
     /// Whether what is read from here belongs to a hydration: then a client gets its own changes, too.
     #[must_use]
     pub fn hydrates(self) -> bool {
-        self.hydrating || self.position == Position(0)
+        let is_inside = matches!(
+            self.reading,
+            Reading::Hydrating(_) | Reading::HydratingJoining(_)
+        );
+        is_inside || self.position == Position(0)
     }
 }
 
+/// The rows that a space held when its member joined, seen from a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backlog {
+    /// They are read, or are read at their own positions.
+    Read,
+    /// They are read at the grant, those behind this position.
+    After(Position),
+}
+
+/// The time of a cursor inside a reading, and its end without the `~`.
+fn split_suffix(text: &str) -> Option<(&str, &str)> {
+    let (time, suffix) = text.split_at_checked(text.len().checked_sub(SUFFIX)?)?;
+    Some((time, suffix.strip_prefix('~')?))
+}
+
 impl fmt::Display for Cursor {
-    /// Writes an RFC 3339 UTC time with nine digits, and the suffix of a hydration.
+    /// Writes an RFC 3339 UTC time with nine digits, and the end that tells the reading.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         Timestamp::from_nanos(self.position.0).fmt(out)?;
-        out.write_str(if self.hydrating { HYDRATING } else { "" })
+        out.write_str(&self.reading.suffix())
     }
 }
 
@@ -80,36 +178,77 @@ impl fmt::Display for Cursor {
 mod tests {
     use super::*;
 
+    const NOON: i64 = 1_738_404_000_123_456_000;
+
+    /// Behind a row so far after noon.
+    fn behind(since: Cursor, row: i64, joined: Option<i64>) -> Cursor {
+        let at = |nanos| Position(NOON + nanos);
+        since.behind(at(row), joined.map(at), at(500))
+    }
+
     #[test]
     fn a_cursor_comes_back_from_its_text() {
+        let following = Cursor::at(Position(NOON));
         for cursor in [
             Cursor::BEGINNING,
-            Cursor::at(Position(1_738_404_000_123_456_789)),
+            following,
+            behind(following, 7, None),
+            behind(following, 7, Some(9)),
+            behind(Cursor::BEGINNING, 7, None),
+            behind(Cursor::BEGINNING, 7, Some(9)),
         ] {
-            for cursor in [cursor, cursor.hydrating(true)] {
-                assert_eq!(Cursor::parse(&cursor.to_string()), cursor);
-            }
+            assert_eq!(Cursor::parse(&cursor.to_string()), cursor, "{cursor}");
         }
+        assert_eq!(following.to_string(), "2025-02-01T10:00:00.123456000Z");
         assert_eq!(
-            Cursor::at(Position(1_738_404_000_123_456_000)).to_string(),
-            "2025-02-01T10:00:00.123456000Z"
+            behind(following, 7, Some(9)).to_string(),
+            "2025-02-01T10:00:00.123456009Z~j18200d3a477a0a07"
         );
     }
 
     #[test]
     fn cursors_sort_as_their_text() {
-        let at = |nanos: i64| Cursor::at(Position(1_738_404_000_000_000_000 + nanos));
+        let at = |nanos: i64| Cursor::at(Position(NOON + nanos));
         let sorted = [
             at(0),
-            at(0).hydrating(true),
+            behind(Cursor::BEGINNING, 0, None),
             at(1),
             at(999),
             at(1000),
-            at(1000).hydrating(true),
+            behind(at(0), 12, Some(1000)),
+            behind(at(0), 17, Some(1000)),
             at(1001),
+            behind(Cursor::BEGINNING, 12, Some(1001)),
+            behind(Cursor::BEGINNING, 17, Some(1001)),
         ];
         let texts = sorted.map(|cursor| cursor.to_string());
         assert!(texts.is_sorted(), "{texts:?}");
+    }
+
+    #[test]
+    fn a_backlog_is_read_at_its_grant() {
+        let grant = Position(NOON + 100);
+        let all = Backlog::After(Position(0));
+        let inside = behind(Cursor::at(Position(NOON)), 7, Some(100));
+        for (since, backlog) in [
+            (Cursor::at(Position(NOON)), all),
+            (inside, Backlog::After(Position(NOON + 7))),
+            (Cursor::at(grant), Backlog::Read),
+            // A reading of everything takes the rows where they stand, but for a space that was joined meanwhile.
+            (Cursor::BEGINNING, Backlog::Read),
+            (behind(Cursor::BEGINNING, 50, None), Backlog::Read),
+            (
+                Cursor::BEGINNING.behind(Position(NOON + 50), None, Position(NOON + 99)),
+                all,
+            ),
+            // A hydration that began with an earlier version of this server.
+            (
+                Cursor::parse("2025-02-01T10:00:00.123456001Z~h0000000000000000"),
+                all,
+            ),
+        ] {
+            assert_eq!(since.backlog(grant), backlog, "{since}");
+        }
     }
 
     #[test]
@@ -121,6 +260,9 @@ mod tests {
             "2099-01-01",
             "1969-12-31T23:59:59Z",
             "~h0000000000000000",
+            "2025-02-01T10:00:00Z~x0000000000000000",
+            "2025-02-01T10:00:00Z~j+000000000000000",
+            "2025-02-01T10:00:00Z~jffffffffffffffff",
         ] {
             assert_eq!(Cursor::parse(text).position(), Position(0), "{text}");
             assert!(Cursor::parse(text).hydrates(), "{text}");

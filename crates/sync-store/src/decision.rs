@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sync_merge::{Context, NewRow, Plan, Record, RowOrigin};
+use sync_merge::{Context, NewRow, Plan, RowOrigin};
 use sync_protocol::{
     Answer, Change, Conflict, EventId, FieldOut, Members, Op, Parked, SUPPORTED_SCHEMA_VERSION,
     ServerChange, Tables, Value, Warning, WarningCode,
 };
 
+use crate::intake::Edits;
 use crate::request::{own_rows, synced_until};
 use crate::{
     Delta, Entry, Loaded, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach, RecordKey,
-    RecordState, Rules, Touched, Window, server_changes,
+    RecordState, Rules, Scope, Touched, Window, server_changes,
 };
 
 /// A value over this is left out of a conflict.
@@ -39,6 +40,8 @@ pub struct Writes {
     pub entries: Vec<Entry>,
     /// The records to write over.
     pub records: Vec<(RecordKey, RecordState)>,
+    /// The records that are gone: they have moved elsewhere.
+    pub gone: Vec<RecordKey>,
     /// The positions of rows that are dead from now on.
     pub dead: Vec<Position>,
     /// What is kept aside.
@@ -46,15 +49,20 @@ pub struct Writes {
 }
 
 impl Decision {
-    /// Lets the changes of a push stand against the records that they are for: their keys, what is known of them, and
-    /// for each change the place of its record.
+    /// Lets the changes of a push stand against the records that they are for.
     pub(crate) fn new(
         push: Push,
         reach: Reach,
         rules: Rules,
         loaded: &Loaded,
-        (keys, records, targets): (Vec<RecordKey>, Vec<Record>, Vec<usize>),
+        edits: Edits,
     ) -> Self {
+        let Edits {
+            keys,
+            records,
+            targets,
+            moves,
+        } = edits;
         let edits: Vec<_> = targets.into_iter().zip(&push.changes).collect();
         let context = Context {
             user: &push.caller.user,
@@ -65,7 +73,7 @@ impl Decision {
             seen: push.since.position().0,
             correction_bytes: CORRECTION_BYTES,
         };
-        let plan = sync_merge::plan(&context, records, &edits);
+        let plan = sync_merge::plan(&context, records, &moves, &edits);
         let event_ids = event_ids(&push, loaded, &plan);
         Self {
             push,
@@ -111,6 +119,12 @@ impl Decision {
                 .map(|(place, row)| self.entry(row, place, at(base, place)))
                 .collect(),
             records: self.plan.changed.iter().map(state).collect(),
+            gone: self
+                .plan
+                .gone
+                .iter()
+                .map(|place| self.keys[*place].clone())
+                .collect(),
             dead: self
                 .plan
                 .dead
@@ -159,19 +173,22 @@ impl Decision {
         Window {
             app: self.push.app.clone(),
             tables: Tables::All,
-            scopes: self.reach.readable().cloned().collect(),
-            after: self.push.since.position(),
-            until: horizon,
+            stretches: self.reach.stretches(self.push.since, horizon),
             skip: own_rows(&self.push.caller, self.push.since),
             limit: MAX_PAGE,
             bytes: PAGE_BYTES - CONFLICT_BYTES - CORRECTION_BYTES,
         }
     }
 
+    /// The scopes whose standing the answer needs.
+    pub fn readable(&self) -> impl Iterator<Item = &Scope> {
+        self.reach.readable()
+    }
+
     /// What the client is told, with the page of [`Decision::window`], where the log stood before this push, and the
     /// first position that was drawn for it.
     #[must_use]
-    pub fn answer(self, page: &Page, delta: Delta, base: Position) -> Pushed {
+    pub fn answer(self, (window, page): (&Window, &Page), delta: Delta, base: Position) -> Pushed {
         let appended = self.plan.rows.len();
         let unread = self.plan.unread;
         // What the answer has no room for is still to be read: the cursor stands just before it.
@@ -189,10 +206,11 @@ impl Decision {
         let answer = Answer {
             server_changes,
             conflicts: self.conflicts(),
-            synced_until: synced_until(self.push.since, page, delta).to_string(),
+            synced_until: synced_until(self.push.since, &self.reach, (window, page), delta)
+                .to_string(),
             has_more: page.has_more || unread.is_some(),
             warnings: self.warnings(),
-            removed_spaces: Vec::new(),
+            removed_spaces: self.reach.left_behind(self.push.since),
         };
         Pushed {
             answer,

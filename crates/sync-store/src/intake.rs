@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sync_merge::{Record, RowRef};
-use sync_protocol::{Change, EventId, FieldName, FieldWrite, Parked, RecordId, TableName, UserId};
+use sync_merge::{Deletion, Move, Record, RowRef};
+use sync_protocol::{
+    Change, EventId, FieldName, FieldWrite, Parked, RecordId, SpaceId, TableName, UserId,
+};
 
 use crate::state::{Row, Rows};
-use crate::{Decision, Position, Push, Reach, RecordState, Rules, Scope, StoreError};
+use crate::{Decision, Denied, Position, Push, Reach, RecordState, Rules, Scope, StoreError};
 
 /// The most bytes of values that are loaded for one push.
 pub const MAX_LOAD_BYTES: usize = 256 * 1024 * 1024;
@@ -32,6 +34,8 @@ pub struct Intake {
     push: Push,
     reach: Reach,
     written: BTreeSet<Scope>,
+    /// Personal records that move, and where to, whatever the changes say.
+    promoted: Vec<(RecordKey, RecordKey)>,
 }
 
 /// Scopes must be locked for writing that are locked for reading only: roll back and start over with them.
@@ -135,7 +139,27 @@ impl Intake {
             push,
             reach,
             written,
+            promoted: Vec::new(),
         }
+    }
+
+    /// Takes personal records that are to move into spaces, of which those that the caller may not write are left out.
+    pub(crate) fn promotion(push: Push, reach: Reach, denied: &[Denied]) -> Self {
+        let mut intake = Self::new(push, reach, &BTreeSet::new());
+        for one in denied {
+            let Some(scope) = intake.reach.writable_space(&one.space) else {
+                continue;
+            };
+            let key = |scope: &Scope| RecordKey {
+                scope: scope.clone(),
+                table: one.table.clone(),
+                record: one.record.clone(),
+            };
+            intake.written.insert(scope.clone());
+            let moved = (key(intake.reach.personal()), key(scope));
+            intake.promoted.push(moved);
+        }
+        intake
     }
 
     /// The push.
@@ -163,12 +187,11 @@ impl Intake {
     /// The records to load, each once.
     #[must_use]
     pub fn keys(&self) -> Vec<RecordKey> {
-        let keys: BTreeSet<_> = self
-            .push
-            .changes
-            .iter()
-            .flat_map(|change| self.candidates(change))
-            .collect();
+        let named = self.push.changes.iter();
+        let named = named.flat_map(|change| self.candidates(change));
+        let promoted = self.promoted.iter();
+        let promoted = promoted.flat_map(|(from, to)| [from.clone(), to.clone()]);
+        let keys: BTreeSet<_> = named.chain(promoted).collect();
         keys.into_iter().collect()
     }
 
@@ -182,36 +205,17 @@ impl Intake {
             .collect()
     }
 
-    /// Where a change may go, the first choice first.
+    /// The records that a change may be about.
     fn candidates(&self, change: &Change) -> Vec<RecordKey> {
-        let key = |scope: &Scope| RecordKey {
-            scope: scope.clone(),
-            table: change.table.clone(),
-            record: change.id.clone(),
-        };
+        let key = |scope: &Scope| key(scope, change);
+        let personal = self.reach.personal();
         match &change.space {
-            Some(space) => vec![key(self
-                .reach
-                .writable_space(space)
-                .unwrap_or(self.reach.personal()))],
-            None => self.reach.writable().map(key).collect(),
+            Some(space) => {
+                let named = self.reach.writable_space(space);
+                named.into_iter().chain([personal]).map(key).collect()
+            }
+            None => self.reach.readable().map(key).collect(),
         }
-    }
-
-    /// Where a change goes: where its space says, else where its author has that record (by this very push, too), else
-    /// to the personal scope.
-    fn target(
-        &self,
-        change: &Change,
-        loaded: &Loaded,
-        earlier: &HashMap<RecordKey, usize>,
-    ) -> RecordKey {
-        let mut candidates = self.candidates(change);
-        let place = candidates
-            .iter()
-            .position(|key| loaded.records.contains_key(key) || earlier.contains_key(key))
-            .unwrap_or(0);
-        candidates.swap_remove(place)
     }
 
     /// Decides what the push does.
@@ -225,21 +229,13 @@ impl Intake {
         loaded: &Loaded,
         rules: Rules,
     ) -> Result<Result<Decision, ScopesMissing>, StoreError> {
-        let mut keys: Vec<RecordKey> = Vec::new();
-        let mut places: HashMap<RecordKey, usize> = HashMap::new();
-        let mut targets = Vec::with_capacity(self.push.changes.len());
-        let mut missing = BTreeSet::new();
-        for change in &self.push.changes {
-            let key = self.target(change, loaded, &places);
-            if !self.written.contains(&key.scope) {
-                missing.insert(key.scope.clone());
-            }
-            let place = *places.entry(key.clone()).or_insert_with(|| {
-                keys.push(key);
-                keys.len() - 1
-            });
-            targets.push(place);
-        }
+        let mut targets = Targets::of(&self, loaded);
+        let missing: BTreeSet<_> = targets
+            .keys
+            .iter()
+            .filter(|key| !self.written.contains(&key.scope))
+            .map(|key| key.scope.clone())
+            .collect();
         if !missing.is_empty() {
             return Ok(Err(ScopesMissing(missing)));
         }
@@ -247,18 +243,167 @@ impl Intake {
             Some((state, version)) => RecordState::read(state, *version, &loaded.rows),
             None => Ok(Record::default()),
         };
-        let records = keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let records = targets.keys.iter().map(read);
+        let records = records.collect::<Result<Vec<_>, _>>()?;
         let Intake {
             mut push, reach, ..
         } = self;
-        park_what_is_too_much(&mut push, &mut targets, &records, &loaded.rows);
+        for (change, denied) in std::iter::zip(&mut push.changes, &mut targets.denied) {
+            change.space = denied.take().or(change.space.take());
+        }
+        let user = &push.caller.user;
+        let moves = targets.moves.iter().map(|(from, to)| Move {
+            from: *from,
+            to: *to,
+            deletion: deletion_of_moved(&records[*to], &loaded.rows, user),
+        });
+        let moves = moves.collect();
+        park_what_is_too_much(&mut push, &mut targets.of, &records, &loaded.rows);
+        let Targets { keys, of, .. } = targets;
         Ok(Ok(Decision::new(
             push,
             reach,
             rules,
             loaded,
-            (keys, records, targets),
+            Edits {
+                keys,
+                records,
+                targets: of,
+                moves,
+            },
         )))
+    }
+}
+
+/// What a push is about, once it is known where each change goes.
+#[derive(Debug)]
+pub(crate) struct Edits {
+    /// The records.
+    pub(crate) keys: Vec<RecordKey>,
+    /// What is known of each.
+    pub(crate) records: Vec<Record>,
+    /// The place of the record of each change.
+    pub(crate) targets: Vec<usize>,
+    /// The records that move.
+    pub(crate) moves: Vec<Move>,
+}
+
+/// Where the changes of a push go.
+#[derive(Debug, Default)]
+struct Targets {
+    keys: Vec<RecordKey>,
+    places: HashMap<RecordKey, usize>,
+    /// The place of the record of each change.
+    of: Vec<usize>,
+    /// Of each change the space that it is about though it names none, and into which its author may not write.
+    denied: Vec<Option<SpaceId>>,
+    /// The personal records that move, and where to.
+    moves: BTreeMap<usize, usize>,
+}
+
+impl Targets {
+    fn of(intake: &Intake, loaded: &Loaded) -> Self {
+        let mut targets = Self::default();
+        for (from, to) in &intake.promoted {
+            targets.move_record(loaded, from, to);
+        }
+        let named = targets.named(intake, loaded);
+        for change in &intake.push.changes {
+            let (key, denied) = targets.target(intake, loaded, &named, change);
+            let place = targets.place(&key);
+            targets.of.push(place);
+            targets.denied.push(denied);
+        }
+        targets
+    }
+
+    /// The records that the push names a space for, with the first such space. Where the author has one of them in the
+    /// personal scope, it moves whole.
+    fn named<'a>(
+        &mut self,
+        intake: &'a Intake,
+        loaded: &Loaded,
+    ) -> HashMap<(&'a TableName, &'a RecordId), &'a Scope> {
+        let mut named = HashMap::new();
+        for change in &intake.push.changes {
+            let space = change.space.as_ref();
+            let Some(scope) = space.and_then(|space| intake.reach.writable_space(space)) else {
+                continue;
+            };
+            named.entry((&change.table, &change.id)).or_insert(scope);
+            let from = key(intake.reach.personal(), change);
+            self.move_record(loaded, &from, &key(scope, change));
+        }
+        named
+    }
+
+    fn move_record(&mut self, loaded: &Loaded, from: &RecordKey, to: &RecordKey) {
+        if loaded.records.contains_key(from) {
+            let (from, to) = (self.place(from), self.place(to));
+            self.moves.entry(from).or_insert(to);
+        }
+    }
+
+    /// Where a change goes: where its space says, else where its author has that record and may write it (by this very push,
+    /// too), else to the personal scope. What belongs into a space that its author may only read goes there, too, and is
+    /// denied the space.
+    fn target(
+        &self,
+        intake: &Intake,
+        loaded: &Loaded,
+        named: &HashMap<(&TableName, &RecordId), &Scope>,
+        change: &Change,
+    ) -> (RecordKey, Option<SpaceId>) {
+        let reach = &intake.reach;
+        let personal = reach.personal();
+        if let Some(space) = &change.space {
+            let scope = reach.writable_space(space).unwrap_or(personal);
+            return (key(scope, change), None);
+        }
+        let is_known = |scope: &&Scope| {
+            let key = key(scope, change);
+            loaded.records.contains_key(&key) || self.places.contains_key(&key)
+        };
+        let known = reach.writable().find(is_known).unwrap_or(personal);
+        if known != personal {
+            return (key(known, change), None);
+        }
+        if let Some(scope) = named.get(&(&change.table, &change.id)) {
+            return (key(scope, change), None);
+        }
+        let denied = reach.only_readable().find(is_known);
+        let denied = denied.and_then(|scope| scope.space().cloned());
+        (key(personal, change), denied)
+    }
+
+    fn place(&mut self, key: &RecordKey) -> usize {
+        if let Some(place) = self.places.get(key) {
+            return *place;
+        }
+        self.keys.push(key.clone());
+        self.places.insert(key.clone(), self.keys.len() - 1);
+        self.keys.len() - 1
+    }
+}
+
+fn key(scope: &Scope, change: &Change) -> RecordKey {
+    RecordKey {
+        scope: scope.clone(),
+        table: change.table.clone(),
+        record: change.id.clone(),
+    }
+}
+
+/// Nobody deletes a record of others by what was meant for its author alone.
+fn deletion_of_moved(to: &Record, rows: &Rows, user: &UserId) -> Deletion {
+    let others = |row: RowRef| match row {
+        RowRef::Stored(position) => rows.get(&position).is_some_and(|row| row.user != *user),
+        RowRef::New(_) => false,
+    };
+    if to.live_rows().into_iter().any(others) {
+        Deletion::Stays
+    } else {
+        Deletion::Moves
     }
 }
 

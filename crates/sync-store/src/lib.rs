@@ -12,6 +12,7 @@ pub mod contract;
 mod cursor;
 mod decision;
 mod entry;
+mod grants;
 mod intake;
 mod memory;
 mod outgoing;
@@ -23,12 +24,14 @@ mod store;
 pub use cursor::{Cursor, Position};
 pub use decision::{Decision, Writes};
 pub use entry::{Entry, Field, read_fields};
+pub use grants::{DOUBT_MILLIS, Grant, Membership, Occasion, Regrant, Regranted};
 pub use intake::{Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, RecordKey, ScopesMissing};
 pub use memory::MemoryStore;
 pub use outgoing::server_changes;
 pub use request::{
-    Delta, MAX_PAGE, PAGE_BYTES, Page, Pull, Push, Pushed, Rules, Touched, Window, pull_answer,
+    Delta, Denied, MAX_PAGE, PAGE_BYTES, PROMOTION_BATCH, Page, Promoted, Promotion, Pull, Push,
+    Pushed, Rules, Touched, Window, pull_answer,
 };
-pub use scope::{Caller, Grant, Reach, Role, Scope, personal};
+pub use scope::{Caller, Reach, Role, Scope, Stretch, personal};
 pub use state::{RecordState, strip_deleted};
 pub use store::{Finding, ParkedChange, Pending, Stats, Store, StoreError, Swept};

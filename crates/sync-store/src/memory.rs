@@ -8,8 +8,9 @@ use sync_protocol::{Answer, AppId, EventId, Millis, SpaceId, UserId};
 
 use crate::state::RecordState;
 use crate::{
-    Decision, Delta, Entry, Grant, Intake, Loaded, LoadedRow, Page, ParkedChange, Pending,
-    Position, Pull, Push, Pushed, Reach, RecordKey, Role, Rules, Scope, Stats, Store, StoreError,
+    Decision, Delta, Denied, Entry, Grant, Intake, Loaded, LoadedRow, Membership, PROMOTION_BATCH,
+    Page, ParkedChange, Pending, Position, Promoted, Promotion, Pull, Push, Pushed, Reach,
+    RecordKey, Regrant, Regranted, Rules, Scope, ScopesMissing, Stats, Store, StoreError, Stretch,
     Swept, Window, Writes, pull_answer, strip_deleted,
 };
 
@@ -29,7 +30,7 @@ struct Inner {
     log: BTreeMap<Position, Row>,
     records: HashMap<(AppId, RecordKey), Kept>,
     events: BTreeSet<(UserId, EventId)>,
-    grants: BTreeMap<(UserId, SpaceId), Role>,
+    grants: BTreeMap<(UserId, SpaceId), Grant>,
     parked: Vec<(UserId, AppId, ParkedChange)>,
 }
 
@@ -69,23 +70,16 @@ impl Store for MemoryStore {
         Box::pin(ready(Ok(self.locked().pull(&pull, self.rules))))
     }
 
-    fn set_grant(
-        &self,
-        user: UserId,
-        space: SpaceId,
-        role: Option<Role>,
-        _now: Millis,
-    ) -> Pending<'_, ()> {
-        let mut inner = self.locked();
-        match role {
-            Some(role) => inner.grants.insert((user, space), role),
-            None => inner.grants.remove(&(user, space)),
-        };
-        Box::pin(ready(Ok(())))
+    fn regrant(&self, membership: Membership, now: Millis) -> Pending<'_, Regranted> {
+        Box::pin(ready(Ok(self.locked().regrant(&membership, now))))
     }
 
     fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
         Box::pin(ready(Ok(self.locked().grants(&user))))
+    }
+
+    fn promote(&self, promotion: Promotion) -> Pending<'_, Promoted> {
+        Box::pin(ready(self.locked().promote(&promotion, self.rules)))
     }
 
     fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
@@ -123,37 +117,100 @@ impl Store for MemoryStore {
 impl Inner {
     fn push(&mut self, push: &Push, rules: Rules) -> Result<Pushed, StoreError> {
         let mut written = BTreeSet::new();
-        let decision = loop {
-            let reach = Reach::new(&push.caller.user, &self.grants(&push.caller.user));
+        loop {
+            let reach = self.reach(&push.caller.user);
             let intake = Intake::new(push.clone(), reach, &written);
-            let loaded = self.load(&intake)?;
-            match intake.decide(&loaded, rules)? {
-                Ok(decision) => break decision,
+            match self.take(intake, rules)? {
+                Ok(pushed) => return Ok(pushed),
                 Err(missing) => written.extend(missing.0),
             };
+        }
+    }
+
+    fn take(
+        &mut self,
+        intake: Intake,
+        rules: Rules,
+    ) -> Result<Result<Pushed, ScopesMissing>, StoreError> {
+        let loaded = self.load(&intake)?;
+        let decision = match intake.decide(&loaded, rules)? {
+            Ok(decision) => decision,
+            Err(missing) => return Ok(Err(missing)),
         };
-        let delta = self.delta(&push.app, &decision.window(Position(i64::MAX)).scopes);
+        let push = decision.push();
+        let delta = self.delta(&push.app, &decision.readable().cloned().collect::<Vec<_>>());
         let base = self.draw(decision.positions(), push.now);
         self.write(&decision, decision.writes(base))?;
-        let page = self.page(&decision.window(delta.horizon));
-        Ok(decision.answer(&page, delta, base))
+        let window = decision.window(delta.horizon);
+        let page = self.page(&window);
+        Ok(Ok(decision.answer((&window, &page), delta, base)))
     }
 
     fn pull(&self, pull: &Pull, rules: Rules) -> Answer {
-        let reach = Reach::new(&pull.caller.user, &self.grants(&pull.caller.user));
+        let reach = self.reach(&pull.caller.user);
         let scopes: Vec<_> = reach.readable().cloned().collect();
         let delta = self.delta(&pull.app, &scopes);
-        let page = self.page(&pull.window(scopes, delta.horizon));
-        pull_answer(pull, &page, delta, rules)
+        let window = pull.window(&reach, delta.horizon);
+        let page = self.page(&window);
+        pull_answer(pull, &reach, (&window, &page), delta, rules)
+    }
+
+    fn promote(&mut self, promotion: &Promotion, rules: Rules) -> Result<Promoted, StoreError> {
+        let reach = self.reach(&promotion.user);
+        let denied = self.denied(promotion, &reach);
+        let Some((intake, next)) = promotion.intake(reach, &denied) else {
+            return Ok(Promoted::default());
+        };
+        let app = intake.push().app.clone();
+        let pushed = self.take(intake, rules)?.map_err(|missing| {
+            StoreError::fault(format!("a promotion lacks scopes: {:?}", missing.0))
+        })?;
+        let touched = Some((app, pushed.touched)).filter(|(_, touched)| !touched.is_empty());
+        Ok(Promoted { touched, next })
+    }
+
+    fn denied(&self, promotion: &Promotion, reach: &Reach) -> Vec<Denied> {
+        let behind = (
+            std::ops::Bound::Excluded(promotion.after),
+            std::ops::Bound::Unbounded,
+        );
+        let found = self.log.range(behind).filter_map(|(_, row)| {
+            let entry = &row.entry;
+            let space = entry.space.as_ref()?;
+            let is_denied = row.dead_since.is_none()
+                && entry.scope == *reach.personal()
+                && entry.received >= promotion.received_since()
+                && reach.writable_space(space).is_some();
+            is_denied.then(|| Denied {
+                position: entry.position,
+                app: entry.app.clone(),
+                table: entry.table.clone(),
+                record: entry.record.clone(),
+                space: space.clone(),
+            })
+        });
+        found.take(PROMOTION_BATCH).collect()
+    }
+
+    fn regrant(&mut self, membership: &Membership, now: Millis) -> Regranted {
+        let user = &membership.user;
+        let regrant = Regrant::new(&self.grants(user), membership);
+        let base = self.draw(regrant.positions(), now);
+        let (grants, outcome) = regrant.grants(base);
+        for grant in grants {
+            let key = (user.clone(), grant.space.clone());
+            self.grants.insert(key, grant);
+        }
+        outcome
+    }
+
+    fn reach(&self, user: &UserId) -> Reach {
+        Reach::new(user, &self.grants(user))
     }
 
     fn grants(&self, user: &UserId) -> Vec<Grant> {
         let own = self.grants.iter().filter(|((member, _), _)| member == user);
-        own.map(|((_, space), role)| Grant {
-            space: space.clone(),
-            role: *role,
-        })
-        .collect()
+        own.map(|(_, grant)| grant.clone()).collect()
     }
 
     fn load(&self, intake: &Intake) -> Result<Loaded, StoreError> {
@@ -225,6 +282,9 @@ impl Inner {
                 },
             );
         }
+        for key in writes.gone {
+            self.records.remove(&(app.clone(), key));
+        }
         for parked in writes.parked {
             let kept = ParkedChange {
                 raw: parked.raw,
@@ -252,31 +312,37 @@ impl Inner {
     }
 
     fn page(&self, window: &Window) -> Page {
-        if window.after >= window.until {
-            return Page::default();
-        }
-        let wanted = |entry: &&Entry| {
+        let mut rows: Vec<_> = window
+            .stretches
+            .iter()
+            .flat_map(|stretch| self.rows(window, stretch))
+            .collect();
+        rows.sort_by_key(|entry| window.place(entry));
+        Page::fill(rows.into_iter().cloned(), window)
+    }
+
+    fn rows<'a>(
+        &'a self,
+        window: &'a Window,
+        stretch: &'a Stretch,
+    ) -> impl Iterator<Item = &'a Entry> {
+        let is_wanted = |entry: &&Entry| {
             let own = window
                 .skip
                 .as_ref()
                 .is_some_and(|(user, client)| (user, client) == (&entry.user, &entry.client));
             entry.app == window.app
                 && window.tables.has(&entry.table)
-                && window.scopes.contains(&entry.scope)
-                && (!own || entry.to_everyone)
+                && stretch.scope == entry.scope
+                && (!own || entry.to_everyone || stretch.joined.is_some())
         };
         let range = (
-            std::ops::Bound::Excluded(window.after),
-            std::ops::Bound::Included(window.until),
+            std::ops::Bound::Excluded(stretch.after),
+            std::ops::Bound::Included(stretch.until),
         );
-        let live = self
-            .log
-            .range(range)
-            .filter(|(_, row)| row.dead_since.is_none());
-        Page::fill(
-            live.map(|(_, row)| &row.entry).filter(wanted).cloned(),
-            window,
-        )
+        let live = self.log.range(range);
+        let live = live.filter(|(_, row)| row.dead_since.is_none());
+        live.map(|(_, row)| &row.entry).filter(is_wanted)
     }
 
     fn sweep(&mut self, before: Millis) -> Result<Swept, StoreError> {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use sync_protocol::{
-    Answer, AppId, Change, ClientId, EventIds, Millis, Parked, TableName, Tables, UserId,
+    Answer, AppId, Change, ClientId, EventIds, Millis, Parked, RecordId, SpaceId, TableName,
+    Tables, UserId,
 };
 
-use crate::{Caller, Cursor, Entry, Position, Scope, server_changes};
+use crate::{Caller, Cursor, Entry, Intake, Position, Reach, Scope, Stretch, server_changes};
 
 /// The most changes of a page.
 pub const MAX_PAGE: usize = 1000;
@@ -70,6 +71,81 @@ pub struct Pull {
     pub now: Millis,
 }
 
+/// A wish to move what was kept for a user alone into the spaces that it was meant for.
+#[derive(Clone, Debug)]
+pub struct Promotion {
+    /// The user.
+    pub user: UserId,
+    /// Behind which position of the personal scope to look; 0 at first.
+    pub after: Position,
+    /// The time of the request.
+    pub now: Millis,
+    /// Where new event ids come from.
+    pub ids: EventIds,
+}
+
+/// What became of a [`Promotion`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Promoted {
+    /// The app and where in it rows were appended: what others are to be told of.
+    pub touched: Option<(AppId, Vec<Touched>)>,
+    /// Where to look next; `None` if there is no more.
+    pub next: Option<Position>,
+}
+
+/// A live row of a user's personal scope that was denied the space that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// Its place in the log.
+    pub position: Position,
+    /// Its app.
+    pub app: AppId,
+    /// Its table.
+    pub table: TableName,
+    /// Its record.
+    pub record: RecordId,
+    /// The space.
+    pub space: SpaceId,
+}
+
+/// How many rows a promotion looks at.
+pub const PROMOTION_BATCH: usize = 100;
+/// How long after it was denied a change may still be promoted, in milliseconds (`semantics.md`: 30 days).
+const PROMOTION_MILLIS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+impl Promotion {
+    /// Since when a row must have been received to be promoted.
+    #[must_use]
+    pub fn received_since(&self) -> Millis {
+        Millis(self.now.0.saturating_sub(PROMOTION_MILLIS))
+    }
+
+    /// What is to be moved of the rows that were found, at most [`PROMOTION_BATCH`] in order of position, and where to look
+    /// next. Nothing, if there are none.
+    #[must_use]
+    pub fn intake(&self, reach: Reach, denied: &[Denied]) -> Option<(Intake, Option<Position>)> {
+        let app = &denied.first()?.app;
+        let of_app = denied.iter().take_while(|row| row.app == *app).count();
+        let (batch, others) = denied.split_at(of_app);
+        let is_last = others.is_empty() && denied.len() < PROMOTION_BATCH;
+        let next = batch.last().filter(|_| !is_last).map(|row| row.position);
+        let push = Push {
+            caller: Caller {
+                user: self.user.clone(),
+                client: ClientId::nameless(),
+            },
+            app: app.clone(),
+            // Nobody reads the answer.
+            since: Cursor::at(Position(i64::MAX)),
+            changes: Vec::new(),
+            parked: Vec::new(),
+            now: self.now,
+            ids: self.ids.clone(),
+        };
+        Some((Intake::promotion(push, reach, batch), next))
+    }
+}
+
 /// What became of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
@@ -94,26 +170,42 @@ pub struct Touched {
     pub to_everyone: bool,
 }
 
-/// Which rows a page is made of: those of an app in some scopes with `after < position <= until`, in order of position,
-/// live ones only, without those of `skip`.
+/// Which rows a page is made of: those of an app in some stretches of scopes, live ones only, in the order in which they
+/// are read (see [`Window::place`]), without those of `skip`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The app.
     pub app: AppId,
     /// The tables.
     pub tables: Tables,
-    /// The scopes, locked for reading or writing.
-    pub scopes: Vec<Scope>,
-    /// The position behind which the page begins.
-    pub after: Position,
-    /// The last position that may be in it.
-    pub until: Position,
-    /// Whose own rows are left out, those marked for everyone excepted.
+    /// Where the rows are. None of them is empty, and no two of the same scope overlap.
+    pub stretches: Vec<Stretch>,
+    /// Whose own rows are left out, those marked for everyone excepted, and those of stretches that are read at a grant.
     pub skip: Option<(UserId, ClientId)>,
     /// The most rows.
     pub limit: usize,
     /// The most bytes (see [`Entry::written_size`]); the first row counts as fitting.
     pub bytes: usize,
+}
+
+impl Window {
+    /// The grant at which a row of the page is read, if it is not read at its own position.
+    #[must_use]
+    pub fn joined(&self, entry: &Entry) -> Option<Position> {
+        let has = |stretch: &&Stretch| {
+            stretch.scope == entry.scope
+                && stretch.after < entry.position
+                && entry.position <= stretch.until
+        };
+        self.stretches.iter().find(has)?.joined
+    }
+
+    /// The place of a row of the page among the others: by the position at which it is read, then by its own.
+    #[must_use]
+    pub fn place(&self, entry: &Entry) -> (Position, Position) {
+        let joined = self.joined(entry);
+        (joined.unwrap_or(entry.position), entry.position)
+    }
 }
 
 /// The rows that a store found for a [`Window`].
@@ -154,15 +246,13 @@ impl Page {
 }
 
 impl Pull {
-    /// The rows that answer the pull, in these scopes and up to this horizon.
+    /// The rows that answer the pull, for a caller with this reach and up to this horizon.
     #[must_use]
-    pub fn window(&self, scopes: Vec<Scope>, horizon: Position) -> Window {
+    pub fn window(&self, reach: &Reach, horizon: Position) -> Window {
         Window {
             app: self.app.clone(),
             tables: self.tables.clone(),
-            scopes,
-            after: self.since.position(),
-            until: horizon,
+            stretches: reach.stretches(self.since, horizon),
             skip: own_rows(&self.caller, self.since),
             limit: self.limit.clamp(1, MAX_PAGE),
             bytes: self.bytes.min(PAGE_BYTES),
@@ -176,23 +266,40 @@ pub(crate) fn own_rows(caller: &Caller, since: Cursor) -> Option<(UserId, Client
     own.then(|| (caller.user.clone(), caller.client.clone()))
 }
 
-/// The cursor after a page: its last row if there are more, else the horizon, but never before what the client had.
-pub(crate) fn synced_until(since: Cursor, page: &Page, delta: Delta) -> Cursor {
+/// The cursor after a page of this window: behind its last row if there are more, else at the horizon, but never before
+/// what the client had.
+pub(crate) fn synced_until(
+    since: Cursor,
+    reach: &Reach,
+    (window, page): (&Window, &Page),
+    delta: Delta,
+) -> Cursor {
     match page.entries.last() {
-        Some(last) if page.has_more => Cursor::at(last.position).hydrating(since.hydrates()),
-        _ => Cursor::at(since.position().min(delta.greatest).max(delta.horizon)),
+        Some(last) if page.has_more => {
+            since.behind(last.position, window.joined(last), reach.newest())
+        }
+        _ => {
+            let horizon = delta.horizon.max(reach.newest());
+            Cursor::at(since.position().min(delta.greatest).max(horizon))
+        }
     }
 }
 
-/// The answer of a pull.
+/// The answer of a pull, from the page of its window.
 #[must_use]
-pub fn pull_answer(pull: &Pull, page: &Page, delta: Delta, rules: Rules) -> Answer {
+pub fn pull_answer(
+    pull: &Pull,
+    reach: &Reach,
+    (window, page): (&Window, &Page),
+    delta: Delta,
+    rules: Rules,
+) -> Answer {
     Answer {
         server_changes: server_changes(&page.entries, pull.now, rules),
         conflicts: Vec::new(),
-        synced_until: synced_until(pull.since, page, delta).to_string(),
+        synced_until: synced_until(pull.since, reach, (window, page), delta).to_string(),
         has_more: page.has_more,
         warnings: Vec::new(),
-        removed_spaces: Vec::new(),
+        removed_spaces: reach.left_behind(pull.since),
     }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use sync_protocol::{Audience, ClientId, SpaceId, UserId};
 
+use crate::cursor::Backlog;
+use crate::{Cursor, Grant, Position};
+
 /// Who may see a change: one user, or the members of one space. Each stored change is in exactly one scope.
 ///
 /// A value is made only by [`Reach`], from a verified caller and the grants that the store holds, or by a store that
@@ -88,15 +91,6 @@ impl Role {
     }
 }
 
-/// A user's standing access to a space.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// The space.
-    pub space: SpaceId,
-    /// What the user may do there.
-    pub role: Role,
-}
-
 /// A verified user, with the label of the client that speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
@@ -110,22 +104,56 @@ pub struct Caller {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
     personal: Scope,
-    spaces: Vec<(Scope, Role)>,
+    spaces: Vec<Joined>,
+    /// The spaces that the caller has left, and where.
+    left: Vec<(SpaceId, Position)>,
+}
+
+/// A space that the caller may read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Joined {
+    scope: Scope,
+    role: Role,
+    /// Where the space's range begins.
+    at: Position,
+}
+
+/// A part of a scope that a page may have rows of: those with `after < position <= until`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The scope, locked for reading or writing.
+    pub scope: Scope,
+    /// The position behind which it begins.
+    pub after: Position,
+    /// Its last position.
+    pub until: Position,
+    /// The grant at which its rows are read, in the order of their positions: they were there before the reader joined.
+    /// Own rows are among them. Without a grant they are read at their own positions.
+    pub joined: Option<Position>,
 }
 
 impl Reach {
     /// What a verified user reaches with these grants.
     #[must_use]
     pub fn new(user: &UserId, grants: &[Grant]) -> Self {
-        let mut spaces: Vec<_> = grants
-            .iter()
-            .map(|grant| (Scope(Audience::Space(grant.space.clone())), grant.role))
-            .collect();
-        spaces.sort_unstable();
-        Self {
+        let mut reach = Self {
             personal: personal(user),
-            spaces,
+            spaces: Vec::with_capacity(grants.len()),
+            left: Vec::new(),
+        };
+        for grant in grants {
+            let (space, at) = (grant.space.clone(), grant.position);
+            match grant.role {
+                Some(role) => reach.spaces.push(Joined {
+                    scope: Scope(Audience::Space(space)),
+                    role,
+                    at,
+                }),
+                None => reach.left.push((space, at)),
+            }
         }
+        reach.spaces.sort_unstable();
+        reach
     }
 
     /// The caller's own scope.
@@ -136,23 +164,69 @@ impl Reach {
 
     /// Every scope that the caller may read, the personal one first.
     pub fn readable(&self) -> impl Iterator<Item = &Scope> {
-        std::iter::once(&self.personal).chain(self.spaces.iter().map(|(scope, _)| scope))
+        std::iter::once(&self.personal).chain(self.spaces.iter().map(|joined| &joined.scope))
     }
 
     /// Every scope that the caller may write, the personal one first.
     pub fn writable(&self) -> impl Iterator<Item = &Scope> {
-        let spaces = self
-            .spaces
-            .iter()
-            .filter(|(_, role)| *role == Role::Writer)
-            .map(|(scope, _)| scope);
-        std::iter::once(&self.personal).chain(spaces)
+        std::iter::once(&self.personal).chain(self.of_role(Role::Writer))
+    }
+
+    /// The spaces that the caller may read and not write.
+    pub(crate) fn only_readable(&self) -> impl Iterator<Item = &Scope> {
+        self.of_role(Role::Reader)
+    }
+
+    fn of_role(&self, role: Role) -> impl Iterator<Item = &Scope> {
+        let spaces = self.spaces.iter().filter(move |joined| joined.role == role);
+        spaces.map(|joined| &joined.scope)
     }
 
     /// The scope of a space, if the caller may write into it.
     #[must_use]
     pub fn writable_space(&self, space: &SpaceId) -> Option<&Scope> {
         self.writable().find(|scope| scope.space() == Some(space))
+    }
+
+    /// Where the grants have changed last: a cursor that stands there or behind knows of all of them.
+    #[must_use]
+    pub fn newest(&self) -> Position {
+        let joined = self.spaces.iter().map(|joined| joined.at);
+        let left = self.left.iter().map(|(_, at)| *at);
+        joined.chain(left).max().unwrap_or_default()
+    }
+
+    /// The spaces that whoever has read up to here has to be told to have been left.
+    pub(crate) fn left_behind(&self, since: Cursor) -> Vec<SpaceId> {
+        let left = self.left.iter().filter(|(_, at)| *at > since.position());
+        left.map(|(space, _)| space.clone()).collect()
+    }
+
+    /// What is to be read from a cursor on, up to a position: what a space held when the caller joined comes at the grant.
+    pub(crate) fn stretches(&self, since: Cursor, until: Position) -> Vec<Stretch> {
+        let live = |scope: &Scope, after| Stretch {
+            scope: scope.clone(),
+            after,
+            until,
+            joined: None,
+        };
+        let mut stretches = vec![live(&self.personal, since.position())];
+        for Joined { scope, at, .. } in &self.spaces {
+            match since.backlog(*at) {
+                Backlog::Read => stretches.push(live(scope, since.position())),
+                Backlog::After(after) => {
+                    stretches.push(Stretch {
+                        scope: scope.clone(),
+                        after,
+                        until: *at,
+                        joined: Some(*at),
+                    });
+                    stretches.push(live(scope, *at));
+                }
+            }
+        }
+        stretches.retain(|stretch| stretch.after < stretch.until);
+        stretches
     }
 }
 
@@ -166,13 +240,24 @@ pub fn personal(user: &UserId) -> Scope {
 mod tests {
     use super::*;
 
+    fn space(name: &str) -> SpaceId {
+        SpaceId::new(name).expect("an identifier")
+    }
+
+    fn reach(user: &str, grants: &[(&str, Option<Role>, i64)]) -> Reach {
+        let grants: Vec<_> = grants
+            .iter()
+            .map(|(name, role, at)| Grant {
+                role: *role,
+                ..Grant::new(space(name), Position(*at))
+            })
+            .collect();
+        Reach::new(&UserId::new(user).expect("an identifier"), &grants)
+    }
+
     #[test]
     fn a_scope_comes_back_from_its_key() {
-        let grant = Grant {
-            space: SpaceId::new("u:x").expect("an identifier"),
-            role: Role::Reader,
-        };
-        let reach = Reach::new(&UserId::new("s:x").expect("an identifier"), &[grant]);
+        let reach = reach("s:x", &[("u:x", Some(Role::Reader), 1)]);
         let keys: Vec<_> = reach.readable().map(Scope::key).collect();
         assert_eq!(keys, ["u:s:x", "s:u:x"]);
         for scope in reach.readable() {
@@ -184,23 +269,75 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_of_a_space_does_not_write_into_it() {
-        let space = |name| SpaceId::new(name).expect("an identifier");
-        let grants = [
-            Grant {
-                space: space("read"),
-                role: Role::Reader,
-            },
-            Grant {
-                space: space("write"),
-                role: Role::Writer,
-            },
-        ];
-        let reach = Reach::new(&UserId::new("anna").expect("an identifier"), &grants);
+    fn a_reader_of_a_space_does_not_write_into_it_and_nobody_reaches_what_was_left() {
+        let reach = reach(
+            "anna",
+            &[
+                ("read", Some(Role::Reader), 1),
+                ("write", Some(Role::Writer), 2),
+                ("left", None, 3),
+            ],
+        );
+        let keys = |scopes: Vec<&Scope>| scopes.into_iter().map(Scope::key).collect::<Vec<_>>();
+        assert_eq!(keys(reach.writable().collect()), ["u:anna", "s:write"]);
         assert_eq!(
-            reach.writable().map(Scope::key).collect::<Vec<_>>(),
-            ["u:anna", "s:write"]
+            keys(reach.readable().collect()),
+            ["u:anna", "s:read", "s:write"]
         );
         assert_eq!(reach.writable_space(&space("read")), None);
+        assert_eq!(reach.writable_space(&space("left")), None);
+        assert_eq!(reach.newest(), Position(3));
+    }
+
+    #[test]
+    fn what_a_space_held_is_read_at_the_grant_and_what_comes_behind_it() {
+        let reach = reach("anna", &[("club", Some(Role::Reader), 50)]);
+        let read = |since| {
+            let stretches = reach.stretches(since, Position(90)).into_iter();
+            let told = |part: Stretch| {
+                let Stretch {
+                    scope,
+                    after,
+                    until,
+                    joined,
+                } = part;
+                (scope.key(), after.0, until.0, joined.map(|at| at.0))
+            };
+            stretches.map(told).collect::<Vec<_>>()
+        };
+        let (own, club) = (|| "u:anna".to_owned(), || "s:club".to_owned());
+        let since = |nanos| Cursor::at(Position(nanos));
+        assert_eq!(
+            read(since(10)),
+            [
+                (own(), 10, 90, None),
+                (club(), 0, 50, Some(50)),
+                (club(), 50, 90, None)
+            ]
+        );
+        assert_eq!(
+            read(since(10).behind(Position(7), Some(Position(50)), Position(50))),
+            [
+                (own(), 50, 90, None),
+                (club(), 7, 50, Some(50)),
+                (club(), 50, 90, None)
+            ]
+        );
+        assert_eq!(
+            read(since(50)),
+            [(own(), 50, 90, None), (club(), 50, 90, None)]
+        );
+        assert_eq!(
+            read(Cursor::BEGINNING),
+            [(own(), 0, 90, None), (club(), 0, 90, None)]
+        );
+        assert_eq!(read(since(90)), []);
+    }
+
+    #[test]
+    fn who_has_read_less_is_told_what_was_left() {
+        let reach = reach("anna", &[("club", None, 50)]);
+        assert_eq!(reach.left_behind(Cursor::at(Position(49))), [space("club")]);
+        assert_eq!(reach.left_behind(Cursor::at(Position(50))), []);
     }
 }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use sync_protocol::{Answer, AppId, Millis, SpaceId, UserId, Value};
+use sync_protocol::{Answer, AppId, Millis, UserId, Value};
 
-use crate::{Grant, Pull, Push, Pushed, Role};
+use crate::{Grant, Membership, Promoted, Promotion, Pull, Push, Pushed, Regranted};
 
 /// A store's answer, to be awaited.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -28,25 +28,27 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`].
     fn pull(&self, pull: Pull) -> Pending<'_, Answer>;
 
-    /// Gives a user a role in a space, or takes it away with `None`.
+    /// Takes over what was said of a user's spaces: one change of that user's grants, at a position of its own (P6).
     ///
     /// # Errors
     ///
     /// [`StoreError`]; then the grants are as they were.
-    fn set_grant(
-        &self,
-        user: UserId,
-        space: SpaceId,
-        role: Option<Role>,
-        now: Millis,
-    ) -> Pending<'_, ()>;
+    fn regrant(&self, membership: Membership, now: Millis) -> Pending<'_, Regranted>;
 
-    /// The grants of a user, by space.
+    /// The grants of a user, by space; also those that were taken away.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>>;
+
+    /// Moves one small batch of what was kept for its author alone into the spaces that it was meant for, where the author
+    /// may write by now (P7).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing of the batch has moved.
+    fn promote(&self, promotion: Promotion) -> Pending<'_, Promoted>;
 
     /// What was kept aside for a user of an app, oldest first.
     ///

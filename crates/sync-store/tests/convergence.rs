@@ -7,8 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
-use sync_protocol::{Millis, SpaceId, UserId};
-use sync_store::{MemoryStore, Role, Rules, Store};
+use sync_protocol::Millis;
+use sync_store::contract::grant;
+use sync_store::{MemoryStore, Role, Rules};
 use web_client::{
     Dice, InProcess, OldestClient, PullRequest, PushRequest, Scenario, Server, TABLES, World,
 };
@@ -29,10 +30,8 @@ fn world(scenario: Scenario, seed: u64) -> World<InProcess> {
         .expect("a runtime");
     if scenario.space {
         for user in ["anna", "ben"] {
-            let user = UserId::new(user).expect("an identifier");
-            let space = SpaceId::new("club").expect("an identifier");
-            let grant = store.set_grant(user, space, Some(Role::Writer), Millis(0));
-            runtime.block_on(grant).expect("a grant");
+            let given = grant(&*store, user, "club", Some(Role::Writer), Millis(0));
+            runtime.block_on(given);
         }
     }
     World::new(InProcess::new(store), scenario, seed)

@@ -66,7 +66,7 @@ impl Replica {
             .iter()
             .map(|(record, change)| (*record, change))
             .collect();
-        let done = plan(&context, self.records.clone(), &changes);
+        let done = plan(&context, self.records.clone(), &[], &changes);
         let base = self.last + 1;
         for row in 0..done.rows.len() {
             self.live.insert(stored(base, row));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
-use sync_protocol::{Millis, SpaceId, UserId};
+use sync_protocol::{Millis, UserId};
 
-use super::device::{Device, START, TIMES};
+use super::device::{Device, START, TIMES, grant};
 use super::size::sweep_all;
 use crate::{MemoryStore, Role, Rules, Store};
 
@@ -157,11 +157,7 @@ impl World {
         );
         let role = dice.pick(&[Some(Role::Writer), Some(Role::Reader), None]);
         for store in &self.stores {
-            let space = SpaceId::new(&space).expect("an identifier");
-            store
-                .set_grant(user.clone(), space, role, self.now)
-                .await
-                .expect("the grant is kept");
+            grant(&**store, user.as_str(), &space, role, self.now).await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! A device of a clause: it pushes and pulls as a client does, and remembers its cursor.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
@@ -7,7 +8,9 @@ use sync_protocol::{
     Answer, AppId, Changeset, ClientId, EventIds, Millis, SpaceId, TableName, Tables, UserId,
 };
 
-use crate::{Caller, Cursor, MAX_PAGE, PAGE_BYTES, Pull, Push, Pushed, Role, Store};
+use crate::{
+    Caller, Cursor, MAX_PAGE, Membership, Occasion, PAGE_BYTES, Pull, Push, Pushed, Role, Store,
+};
 
 /// When clauses begin: 2026-01-01T00:00:00Z.
 pub const START: Millis = Millis(1_767_225_600_000);
@@ -132,14 +135,44 @@ impl Device {
         }
     }
 
-    /// Gives the user of this device a role in a space, or takes it away.
+    /// Gives the user of this device a role in a space, or takes it away, at once.
     pub async fn grant(&self, space: &str, role: Option<Role>) {
-        let space = SpaceId::new(space).expect("an identifier");
-        self.store
-            .set_grant(self.caller.user.clone(), space, role, self.now)
-            .await
-            .expect("the grant is kept");
+        grant(
+            &*self.store,
+            self.caller.user.as_str(),
+            space,
+            role,
+            self.now,
+        )
+        .await;
     }
+}
+
+/// Gives a user a role in a space, or takes it away, as an announcement does.
+///
+/// # Panics
+///
+/// If the store does not take it, or the names are none.
+pub async fn grant(store: &dyn Store, user: &str, space: &str, role: Option<Role>, now: Millis) {
+    let user = user_id(user);
+    let known = store.grants(user.clone()).await.expect("there are grants");
+    let known = known
+        .into_iter()
+        .filter_map(|grant| Some((grant.space, grant.role?)));
+    let mut spaces: BTreeMap<_, _> = known.collect();
+    let space = SpaceId::new(space).expect("an identifier");
+    match role {
+        Some(role) => spaces.insert(space, role),
+        None => spaces.remove(&space),
+    };
+    let membership = Membership {
+        user,
+        spaces,
+        asked: now,
+        occasion: Occasion::Announcement,
+    };
+    let regranted = store.regrant(membership, now).await;
+    regranted.expect("the grant is kept");
 }
 
 /// Changes as JSON without their event ids, to be compared whole.

@@ -15,7 +15,7 @@ mod wire;
 
 pub use alike::*;
 pub use deletes::*;
-pub use device::{Device, START, changes};
+pub use device::{Device, START, changes, grant};
 pub use merging::*;
 pub use outgoing::*;
 pub use positions::*;
