@@ -6,7 +6,7 @@ use futures_util::future::{try_join, try_join3, try_join4};
 use sync_protocol::Answer;
 use sync_store::{
     Decision, Delta, Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, Page, Position, Pull, Push, Pushed,
-    Reach, RecordKey, Scope, StoreError, pull_answer,
+    Reach, RecordKey, Scope, StoreError, Window, pull_answer,
 };
 use tokio_postgres::Row;
 
@@ -44,13 +44,20 @@ impl PostgresStore {
         let user = &push.caller.user;
         let reach = session.begin(user, Mode::ToWrite, after).await?;
         let intake = Intake::new(push.clone(), reach, written);
+        self.take(session, intake).await
+    }
+
+    /// Takes in what locks the personal scope already, and commits: three waits.
+    pub(crate) async fn take(&self, session: &Session, intake: Intake) -> Result<Pushed, Failure> {
         let (loaded, delta) = load(session, &intake).await?;
         let decision = intake
             .decide(&loaded, self.rules())?
             .map_err(|missing| Failure::ScopesMissing(missing.0))?;
+        let push = decision.push();
         let base = self.drawer().draw(decision.positions(), push.now).await?;
-        let page = self.write(session, &decision, base, delta).await?;
-        Ok(decision.answer(&page, delta, base))
+        let window = decision.window(delta.horizon);
+        let page = self.write(session, &decision, base, &window).await?;
+        Ok(decision.answer((&window, &page), delta, base))
     }
 
     /// Writes, reads the page as it is then, and commits: one wait.
@@ -59,18 +66,17 @@ impl PostgresStore {
         session: &Session,
         decision: &Decision,
         base: Position,
-        delta: Delta,
+        window: &Window,
     ) -> Result<Page, Failure> {
-        let window = decision.window(delta.horizon);
         let writes = decision.writes(base);
         let pens = Pens::of(session).await?;
         let [read, commit] = session
-            .statements([page::statement(&window), queries::COMMIT])
+            .statements([page::statement(window), queries::COMMIT])
             .await?;
         let connection = session.connection();
         let work = try_join(
             write(connection, &pens, decision.push(), &writes),
-            page::read(connection, &read, &window),
+            page::read(connection, &read, window),
         );
         let commit = connection.execute(&commit, &[]);
         let (_, rows) = match self.before_commit() {
@@ -98,9 +104,8 @@ impl PostgresStore {
         let reach = session
             .begin(&pull.caller.user, Mode::ToRead, After::Nothing)
             .await?;
-        let scopes = reach.readable().cloned().collect();
         // Whatever is live in the scopes that are locked now is at or below the horizon.
-        let window = pull.window(scopes, Position(i64::MAX));
+        let window = pull.window(&reach, Position(i64::MAX));
         let [standing, read, commit] = session
             .statements([queries::STANDING, page::statement(&window), queries::COMMIT])
             .await?;
@@ -119,7 +124,8 @@ impl PostgresStore {
         let page = page::fill(&rows, &pull.app)?;
         Ok(pull_answer(
             pull,
-            &page,
+            &reach,
+            (&window, &page),
             read_standing(&standing)?,
             self.rules(),
         ))
@@ -127,7 +133,7 @@ impl PostgresStore {
 }
 
 /// Enters the scopes of a reach: opens the second wall for them, then locks them in this order.
-async fn enter(
+pub(crate) async fn enter(
     session: &Session,
     reach: &Reach,
     locks: Vec<(i64, bool)>,

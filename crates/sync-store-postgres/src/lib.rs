@@ -24,6 +24,7 @@ mod draw;
 mod endpoint;
 mod exchange;
 mod failure;
+mod grants;
 mod instant;
 mod lookout;
 mod migrations;

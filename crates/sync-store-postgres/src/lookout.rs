@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures_util::future::try_join;
-use sync_notify::{Hub, Notice, Writer};
+use sync_notify::{Hub, News, Notice, Writer};
 use sync_protocol::{AppId, ClientId, TableName, UserId};
 use sync_store::{Scope, StoreError};
 use tokio::task::JoinHandle;
@@ -51,6 +51,7 @@ const STATEMENTS: &[&str] = &[
     live::CLOCK,
     live::WRITING,
     live::COMMITTED,
+    live::REGRANTED,
     queries::COMMIT,
     queries::ROLLBACK,
 ];
@@ -111,6 +112,8 @@ async fn keep_looking(pool: Pool, hub: Arc<Hub>) {
 struct Eyes {
     floor: Option<i64>,
     mark: Option<Mark>,
+    /// The users whose grants have changed behind the floor, with the position up to which they were told.
+    regranted: BTreeMap<String, i64>,
     /// Transactions of other programs.
     strangers: BTreeSet<String>,
 }
@@ -135,8 +138,8 @@ impl Eyes {
 
     async fn look_within(&mut self, session: &Session, hub: &Hub) -> Result<(), Failure> {
         answered(session.open(Acting::Maintenance, "")).await?;
-        let [clock, writing, committed] = session
-            .statements([live::CLOCK, live::WRITING, live::COMMITTED])
+        let [clock, writing, committed, regranted] = session
+            .statements([live::CLOCK, live::WRITING, live::COMMITTED, live::REGRANTED])
             .await?;
         let connection = session.connection();
         let asked = try_join(
@@ -150,6 +153,10 @@ impl Eyes {
         let oldest = hanging.filter_map(|row| row.get(2)).min();
         let writing = writing.iter().map(|row| (row.get(0), row.get(1))).collect();
         let mut after = self.floor(clock, oldest);
+        let rows = answered(connection.query(&regranted, &[&after])).await?;
+        for user in self.regranted(&rows) {
+            hub.hear(News::Access(user));
+        }
         loop {
             let rows = answered(connection.query(&committed, &[&after, &ROWS])).await?;
             let found = Found::read(&rows);
@@ -162,6 +169,18 @@ impl Eyes {
         session.commit().await?;
         hub.looked(self.settle(clock, &writing), clock.max(wall));
         Ok(())
+    }
+
+    /// The users whose grants have changed since they were told.
+    fn regranted(&mut self, rows: &[Row]) -> Vec<UserId> {
+        let known = std::mem::take(&mut self.regranted);
+        let found = rows.iter().map(|row| (row.get(0), row.get(1)));
+        self.regranted = found.collect();
+        let is_new = |(user, at): &(&String, &i64)| known.get(*user).is_none_or(|told| told < *at);
+        let users = self.regranted.iter().filter(is_new);
+        users
+            .filter_map(|(user, _)| UserId::new(user).ok())
+            .collect()
     }
 
     /// Where to begin: at first well before whatever may still become visible. A clock that stands lower than before is another

@@ -20,7 +20,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         name: "roles",
@@ -35,6 +35,11 @@ const MIGRATIONS: [Migration; 3] = [
         version: 3,
         name: "walls",
         sql: include_str!("../migrations/0003_walls.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "spaces",
+        sql: include_str!("../migrations/0004_spaces.sql"),
     },
 ];
 

@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Row, Statement};
 use crate::instant::millis;
 use crate::queries;
 use crate::uuid::Uuid;
+use crate::write::column;
 
 /// Up to so many tables, each in one scope, are read one by one: each as far as if it were alone on the page. Of more, the
 /// scopes are read, with the rows of other tables passed over.
@@ -18,7 +19,7 @@ const FEW_PLACES: usize = 4;
 /// The statement that reads a window.
 pub(crate) fn statement(window: &Window) -> &'static str {
     match &window.tables {
-        Tables::Only(tables) if tables.len() * window.scopes.len() <= FEW_PLACES => {
+        Tables::Only(tables) if tables.len() * window.stretches.len() <= FEW_PLACES => {
             queries::PAGE_OF_FEW_TABLES
         }
         _ => queries::PAGE,
@@ -31,10 +32,14 @@ pub(crate) async fn read(
     statement: &Statement,
     window: &Window,
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
-    if window.after >= window.until {
+    if window.stretches.is_empty() {
         return Ok(Vec::new());
     }
-    let scopes: Vec<String> = window.scopes.iter().map(Scope::key).collect();
+    let stretches = &window.stretches;
+    let scopes = column(stretches, |stretch| stretch.scope.key());
+    let after = column(stretches, |stretch| stretch.after.0);
+    let until = column(stretches, |stretch| stretch.until.0);
+    let joined = column(stretches, |stretch| stretch.joined.map(|grant| grant.0));
     let app = window.app.as_str();
     let rows = number(window.limit).saturating_add(1);
     let bytes = number(window.bytes);
@@ -44,16 +49,8 @@ pub(crate) async fn read(
         Tables::All => None,
         Tables::Only(tables) => Some(tables.iter().map(TableName::as_str).collect()),
     };
-    let parameters: [&(dyn ToSql + Sync); 9] = [
-        &scopes,
-        &app,
-        &window.after.0,
-        &window.until.0,
-        &rows,
-        &bytes,
-        &user,
-        &client,
-        &tables,
+    let parameters: [&(dyn ToSql + Sync); 10] = [
+        &scopes, &app, &after, &until, &rows, &bytes, &user, &client, &tables, &joined,
     ];
     connection.query(statement, &parameters).await
 }

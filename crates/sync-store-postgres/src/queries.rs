@@ -142,8 +142,9 @@ from (
     ) as newest
 ) as stands";
 
-/// A page: $1 scopes, $2 app, $3 after, $4 until, $5 rows (one more than wanted), $6 bytes, $7 and $8 user and client whose
-/// own rows are left out (null: nobody's), $9 tables (null: all). A row that does not fit comes without its values.
+/// A page of stretches: $1 scopes, $2 app, $3 after, $4 until, $5 rows (one more than wanted), $6 bytes, $7 and $8 user and
+/// client whose own rows are left out (null: nobody's), $9 tables (null: all), $10 the grants at which stretches are read
+/// (null: rows at their own positions). A row that does not fit comes without its values.
 ///
 /// It passes over the rows of other tables, so that it is for all tables, or for many of them.
 pub(crate) const PAGE: &str = "\
@@ -175,29 +176,34 @@ from (
         sum(found.size) over in_order as running
     from (
         select live.*
-        from unnest($1::text[]) as reach (scope)
+        from unnest($1::text[], $3::bigint[], $4::bigint[], $10::bigint[]) as reach (scope, after, until, joined)
         cross join lateral (
-            select change.*
+            select
+                change.*,
+                coalesce(reach.joined, change.position) as read_at
             from sync_changes as change
-            where (change.scope, change.app_id, change.position) > (reach.scope, $2::text, $3::bigint)
-                and (change.scope, change.app_id, change.position) <= (reach.scope, $2::text, $4::bigint)
+            where (change.scope, change.app_id, change.position) > (reach.scope, $2::text, reach.after)
+                and (change.scope, change.app_id, change.position) <= (reach.scope, $2::text, reach.until)
                 and change.dead_since is null
-                and (change.user_id <> $7 or change.client_id <> $8 or change.to_everyone or $7 is null)
+                and (
+                    change.user_id <> $7 or change.client_id <> $8 or change.to_everyone or $7 is null
+                    or reach.joined is not null
+                )
                 and ($9::text[] is null or change.table_name = any($9))
             order by change.scope, change.app_id, change.position
             limit $5::bigint
         ) as live
-        order by live.position
+        order by live.read_at, live.position
         limit $5::bigint
     ) as found
-    window in_order as (order by found.position rows unbounded preceding)
+    window in_order as (order by found.read_at, found.position rows unbounded preceding)
 ) as page
 cross join lateral (
     select page.place < $5 and (page.place = 1 or page.running <= $6) as fits
 ) as room
 where page.place <= 2
     or page.running - page.size <= $6::bigint
-order by page.position";
+order by page.read_at, page.position";
 
 /// A page of few tables: as [`PAGE`], but it reads rows of those tables only, and of each as many as the page may have.
 pub(crate) const PAGE_OF_FEW_TABLES: &str = "\
@@ -229,31 +235,36 @@ from (
         sum(found.size) over in_order as running
     from (
         select live.*
-        from unnest($1::text[]) as reach (scope)
+        from unnest($1::text[], $3::bigint[], $4::bigint[], $10::bigint[]) as reach (scope, after, until, joined)
         cross join unnest($9::text[]) as wanted (table_name)
         cross join lateral (
-            select change.*
+            select
+                change.*,
+                coalesce(reach.joined, change.position) as read_at
             from sync_changes as change
             where (change.scope, change.app_id, change.table_name, change.position)
-                    > (reach.scope, $2::text, wanted.table_name, $3::bigint)
+                    > (reach.scope, $2::text, wanted.table_name, reach.after)
                 and (change.scope, change.app_id, change.table_name, change.position)
-                    <= (reach.scope, $2::text, wanted.table_name, $4::bigint)
+                    <= (reach.scope, $2::text, wanted.table_name, reach.until)
                 and change.dead_since is null
-                and (change.user_id <> $7 or change.client_id <> $8 or change.to_everyone or $7 is null)
+                and (
+                    change.user_id <> $7 or change.client_id <> $8 or change.to_everyone or $7 is null
+                    or reach.joined is not null
+                )
             order by change.scope, change.app_id, change.table_name, change.position
             limit $5::bigint
         ) as live
-        order by live.position
+        order by live.read_at, live.position
         limit $5::bigint
     ) as found
-    window in_order as (order by found.position rows unbounded preceding)
+    window in_order as (order by found.read_at, found.position rows unbounded preceding)
 ) as page
 cross join lateral (
     select page.place < $5 and (page.place = 1 or page.running <= $6) as fits
 ) as room
 where page.place <= 2
     or page.running - page.size <= $6::bigint
-order by page.position";
+order by page.read_at, page.position";
 
 /// Draws positions, in a transaction of its own that need not be flushed: whatever commits with them later is flushed
 /// behind it. $1 how many, $2 the wall clock in nanoseconds. Returns the first.
@@ -364,6 +375,31 @@ set
         when excluded.deleted_since is not null
             then coalesce(sync_records.deleted_since, excluded.deleted_since)
     end";
+
+/// Removes records that have moved elsewhere: $1 app; arrays: $2 scopes, $3 tables, $4 records.
+pub(crate) const REMOVE: &str = "\
+-- remove
+delete from sync_records as record
+using unnest($2::text[], $3::text[], $4::text[]) as gone (scope, table_name, record_id)
+where record.scope = gone.scope
+    and record.app_id = $1
+    and record.table_name = gone.table_name
+    and record.record_id = gone.record_id";
+
+/// Rows of a personal scope that were denied a space: $1 scope, $2 after, $3 spaces, $4 received since when, $5 how many.
+pub(crate) const DENIED: &str = "\
+-- denied
+select change.position, change.app_id, change.table_name, change.record_id, change.space_id
+from sync_changes as change
+where change.scope = $1
+    and change.scope like 'u:%'
+    and change.position > $2::bigint
+    and change.dead_since is null
+    and change.space_id = any($3::text[])
+    and change.space_id is not null
+    and change.created_at >= $4
+order by change.position
+limit $5::bigint";
 
 #[cfg(test)]
 mod tests {

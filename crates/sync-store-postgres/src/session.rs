@@ -5,10 +5,11 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::{try_join, try_join4};
 use sync_protocol::{SpaceId, UserId};
-use sync_store::{Grant, Reach, Role, StoreError, personal};
+use sync_store::{Grant, Position, Reach, Role, StoreError, personal};
 use tokio_postgres::{Row, Statement};
 
 use crate::failure::Failure;
+use crate::instant::millis;
 use crate::queries;
 
 /// How long a transaction waits for one lock, in PostgreSQL's words.
@@ -204,9 +205,13 @@ pub(crate) fn read_grants(rows: &[Row]) -> Result<Vec<Grant>, StoreError> {
 
 fn read_grant(row: &Row) -> Result<Grant, StoreError> {
     let unreadable = || StoreError::fault("a grant cannot be read");
-    let (space, role): (&str, &str) = (row.get(0), row.get(1));
+    let (space, role): (&str, Option<&str>) = (row.get(0), row.get(1));
+    let role = role.map(|role| Role::parse(role).ok_or_else(unreadable));
     Ok(Grant {
         space: SpaceId::new(space).map_err(|_| unreadable())?,
-        role: Role::parse(role).ok_or_else(unreadable)?,
+        role: role.transpose()?,
+        position: Position(row.get(2)),
+        asked: millis(row.get(3)),
+        doubted: row.get::<_, Option<_>>(4).map(millis),
     })
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use deadpool_postgres::{Object, Pool};
-use sync_protocol::{Answer, AppId, Millis, SpaceId, UserId, Value};
+use sync_protocol::{Answer, AppId, Millis, UserId, Value};
 use sync_store::{
-    Grant, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store, StoreError, Swept,
-    personal,
+    Grant, Membership, ParkedChange, Pending, Promoted, Promotion, Pull, Push, Pushed, Regranted,
+    Rules, Stats, Store, StoreError, Swept,
 };
 use tokio_postgres::Row;
 
@@ -39,6 +39,7 @@ const STATEMENTS: &[&str] = &[
     queries::APPEND,
     queries::BURY,
     queries::KEEP,
+    queries::REMOVE,
     queries::own::PARK,
     queries::own::CLEAR_PARKED,
     queries::own::PARKED,
@@ -87,38 +88,6 @@ impl PostgresStore {
 
     pub(crate) fn before_commit(&self) -> Option<&BeforeCommit> {
         self.before_commit.as_ref()
-    }
-
-    async fn try_set_grant(
-        &self,
-        user: &UserId,
-        space: &SpaceId,
-        role: Option<Role>,
-        now: Millis,
-    ) -> Result<(), Failure> {
-        let session = Session::take(&self.pool).await?;
-        let outcome = async {
-            answered(session.open(Acting::Maintenance, user.as_str())).await?;
-            let connection = session.connection();
-            let [lock] = session.statements([queries::LOCK_TO_WRITE]).await?;
-            let key = personal(user).lock_key();
-            answered(connection.execute(&lock, &[&key])).await?;
-            let (user, space) = (user.as_str(), space.as_str());
-            match role {
-                Some(role) => {
-                    let position = self.drawer.draw(1, now).await?.0;
-                    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-                        [&user, &space, &role.as_str(), &position];
-                    answered(connection.execute(queries::own::GRANT, &parameters)).await?;
-                }
-                None => {
-                    answered(connection.execute(queries::own::REVOKE, &[&user, &space])).await?;
-                }
-            }
-            session.commit().await
-        }
-        .await;
-        session.close(outcome).await
     }
 
     /// Reads something of one user's own, without a lock.
@@ -194,14 +163,12 @@ impl Store for PostgresStore {
         Box::pin(async move { until_done(|| self.try_pull(&pull)).await })
     }
 
-    fn set_grant(
-        &self,
-        user: UserId,
-        space: SpaceId,
-        role: Option<Role>,
-        now: Millis,
-    ) -> Pending<'_, ()> {
-        Box::pin(async move { until_done(|| self.try_set_grant(&user, &space, role, now)).await })
+    fn regrant(&self, membership: Membership, now: Millis) -> Pending<'_, Regranted> {
+        Box::pin(async move { until_done(|| self.try_regrant(&membership, now)).await })
+    }
+
+    fn promote(&self, promotion: Promotion) -> Pending<'_, Promoted> {
+        Box::pin(async move { until_done(|| self.try_promote(&promotion)).await })
     }
 
     fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {

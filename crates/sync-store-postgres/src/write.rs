@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use deadpool_postgres::Object;
-use futures_util::future::try_join4;
+use futures_util::future::try_join5;
 use openssl::sha::sha256;
 use sync_protocol::{AppId, EventId, Parked, SpaceId, UserId};
 use sync_store::{Entry, Push, RecordKey, RecordState, Writes};
@@ -28,6 +28,7 @@ pub(crate) struct Pens {
     append: Statement,
     bury: Statement,
     keep: Statement,
+    remove: Statement,
     park: Statement,
     clear: Statement,
 }
@@ -39,21 +40,23 @@ impl Pens {
             queries::APPEND,
             queries::BURY,
             queries::KEEP,
+            queries::REMOVE,
             queries::own::PARK,
             queries::own::CLEAR_PARKED,
         ];
-        let [append, bury, keep, park, clear] = session.statements(sql).await?;
+        let [append, bury, keep, remove, park, clear] = session.statements(sql).await?;
         Ok(Self {
             append,
             bury,
             keep,
+            remove,
             park,
             clear,
         })
     }
 }
 
-/// Writes all of it, in this order: rows, those that they replace, records, what is kept aside. Sends at once all that there
+/// Writes all of it, in this order: rows, those that they replace, records, those that are gone, what is kept aside. Sends at once all that there
 /// is to send.
 pub(crate) async fn write(
     connection: &Object,
@@ -62,10 +65,11 @@ pub(crate) async fn write(
     writes: &Writes,
 ) -> Result<(), Error> {
     let now = instant(push.now);
-    try_join4(
+    try_join5(
         append(connection, pens, (&push.app, now), &writes.entries),
         bury(connection, pens, now, writes),
         keep(connection, pens, (&push.app, now), &writes.records),
+        remove(connection, pens, &push.app, &writes.gone),
         park(
             connection,
             pens,
@@ -128,10 +132,10 @@ async fn bury(
         return Ok(());
     }
     let positions = column(&writes.dead, |position| position.0);
-    let scopes: BTreeSet<String> = writes
-        .records
-        .iter()
-        .map(|(key, _)| key.scope.key())
+    let written = writes.records.iter().map(|(key, _)| key);
+    let scopes: BTreeSet<String> = written
+        .chain(&writes.gone)
+        .map(|key| key.scope.key())
         .collect();
     let scopes: Vec<String> = scopes.into_iter().collect();
     connection
@@ -162,6 +166,25 @@ async fn keep(
     ];
     connection
         .execute(&pens.keep, &parameters)
+        .await
+        .map(|_| ())
+}
+
+async fn remove(
+    connection: &Object,
+    pens: &Pens,
+    app: &AppId,
+    gone: &[RecordKey],
+) -> Result<(), Error> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let scopes = column(gone, |key| key.scope.key());
+    let tables = column(gone, |key| key.table.as_str());
+    let records = column(gone, |key| key.record.as_str());
+    let app = app.as_str();
+    connection
+        .execute(&pens.remove, &[&app, &scopes, &tables, &records])
         .await
         .map(|_| ())
 }
@@ -210,7 +233,8 @@ pub(crate) fn uuids(ids: &[EventId]) -> Vec<Uuid> {
     column(ids, |id| Uuid(*id))
 }
 
-fn column<'a, T, C>(rows: &'a [T], cell: impl FnMut(&'a T) -> C) -> Vec<C> {
+/// One column of rows, as the array that a statement takes.
+pub(crate) fn column<'a, T, C>(rows: &'a [T], cell: impl FnMut(&'a T) -> C) -> Vec<C> {
     rows.iter().map(cell).collect()
 }
 

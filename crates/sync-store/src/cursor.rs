@@ -31,22 +31,19 @@ enum Reading {
 }
 
 impl Reading {
-    /// The letter of each kind; behind it stands its position.
-    const LETTERS: [(u8, fn(Position) -> Self); 3] = [
-        (b'h', Self::Hydrating),
-        (b'j', Self::Joining),
-        (b'k', Self::HydratingJoining),
-    ];
-
     fn parse(suffix: &str) -> Option<Self> {
-        let (letter, digits) = suffix.as_bytes().split_first()?;
-        let is_ours = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        let make = Self::LETTERS.iter().find(|(own, _)| own == letter)?.1;
-        if !digits.iter().all(is_ours) {
+        let (letter, digits) = suffix.split_at_checked(1)?;
+        let is_ours = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        if !digits.bytes().all(is_ours) {
             return None;
         }
-        let place = i64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
-        Some(make(Position(place)))
+        let place = Position(i64::from_str_radix(digits, 16).ok()?);
+        match letter {
+            "h" => Some(Self::Hydrating(place)),
+            "j" => Some(Self::Joining(place)),
+            "k" => Some(Self::HydratingJoining(place)),
+            _ => None,
+        }
     }
 
     fn suffix(self) -> String {

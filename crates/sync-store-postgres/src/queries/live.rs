@@ -85,3 +85,11 @@ group by
     behind.table_name,
     behind.writer_user,
     behind.writer_client";
+
+/// The users whose grants have changed behind a position: $1 position.
+pub(crate) const REGRANTED: &str = "\
+-- regranted
+select user_id, max(position)
+from sync_grants
+where position > $1::bigint
+group by user_id";

@@ -1,9 +1,9 @@
 //! The statements about what a user has beside the log: grants, and what is kept aside.
 
-/// The spaces of a user: $1 user.
+/// The grants of a user, also those that were taken away: $1 user.
 pub(crate) const GRANTS: &str = "\
 -- grants
-select space_id, role
+select space_id, role, position, asked, doubted
 from sync_grants
 where user_id = $1
 order by space_id";
@@ -47,17 +47,15 @@ where user_id = $1
     and app_id = $2
 order by place";
 
-/// Gives a user a role in a space: $1 user, $2 space, $3 role, $4 position. A change of role does not move the position.
-pub(crate) const GRANT: &str = "\
--- grant
-insert into sync_grants (user_id, space_id, role, position)
-values ($1, $2, $3, $4)
+/// Writes grants of a user over: $1 user; arrays: $2 spaces, $3 roles, $4 positions, $5 asked, $6 doubted.
+pub(crate) const REGRANT: &str = "\
+-- regrant
+insert into sync_grants (user_id, space_id, role, position, asked, doubted)
+select $1, new.*
+from unnest($2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::timestamptz[]) as new
 on conflict (user_id, space_id) do update
-set role = excluded.role";
-
-/// Takes a user's role in a space away: $1 user, $2 space.
-pub(crate) const REVOKE: &str = "\
--- revoke
-delete from sync_grants
-where user_id = $1
-    and space_id = $2";
+set
+    role = excluded.role,
+    position = excluded.position,
+    asked = excluded.asked,
+    doubted = excluded.doubted";

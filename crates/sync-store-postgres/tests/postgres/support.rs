@@ -182,11 +182,8 @@ pub(crate) fn ids(answer: &Answer) -> Vec<String> {
 }
 
 /// Gives roles in a space.
-pub(crate) async fn grant(store: &dyn Store, space_name: &str, roles: &[(&str, Role)]) {
+pub(crate) async fn grant(store: &dyn Store, space: &str, roles: &[(&str, Role)]) {
     for (name, role) in roles {
-        store
-            .set_grant(user(name), space(space_name), Some(*role), NOW)
-            .await
-            .unwrap();
+        sync_store::contract::grant(store, name, space, Some(*role), NOW).await;
     }
 }

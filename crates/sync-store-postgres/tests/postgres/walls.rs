@@ -4,7 +4,7 @@ use sync_store::{Role, Store};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::support::{Database, grant, ids, insert, pull, push, random, user};
+use crate::support::{Database, grant, ids, insert, pull, push, random};
 
 /// A database with a row of Anna's, a row of Ben's, one in their space, grants, and something kept aside for Ben.
 async fn inhabited() -> Database {
@@ -172,15 +172,7 @@ async fn a_connection_goes_back_to_the_pool_clean() {
         .await
         .unwrap();
     store.pull(pull("ben", "laptop", "")).await.unwrap();
-    store
-        .set_grant(
-            user("anna"),
-            crate::support::space("home"),
-            None,
-            crate::support::NOW,
-        )
-        .await
-        .unwrap();
+    sync_store::contract::grant(&*store, "anna", "home", None, crate::support::NOW).await;
     let raw = database.raw().await;
     let left = texts(
         &raw,
@@ -214,7 +206,10 @@ async fn a_server_that_owns_the_tables_and_is_no_superuser_works_and_is_held_by_
     let applied = sync_store_postgres::migrate(&database.config())
         .await
         .unwrap();
-    assert_eq!(applied, ["0001_roles", "0002_log", "0003_walls"]);
+    assert_eq!(
+        applied,
+        ["0001_roles", "0002_log", "0003_walls", "0004_spaces"]
+    );
     let store = database.store().await;
     grant(&*store, "home", &[("anna", Role::Writer)]).await;
     let change = format!(
