@@ -1,6 +1,7 @@
 //! Who calls, for which app, from which client: what push, pull and stream want to know before anything else.
 //!
-//! In this order: a reserved app id is no path at all (404), the token (401), the app id (400), `X-Client-Id` (400).
+//! In this order: a reserved app id is no path at all (404), the token (401), the app id (400), the subscription (402),
+//! `X-Client-Id` (400). Then the grants are brought up to what the membership service says.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::AUTHORIZATION;
@@ -45,11 +46,16 @@ pub(crate) async fn admit(service: &Service, parts: &mut Parts) -> Result<Admitt
     if let Some(notes) = Notes::of(&parts.extensions) {
         notes.admitted(&user, &app);
     }
+    if !service.is_active(&user, Some(&app)).await {
+        return Err(Refusal::Inactive);
+    }
+    let client = client_id(&parts.headers)?;
+    service.settle(&user).await;
     Ok(Admitted {
         user,
         until,
         app,
-        client: client_id(&parts.headers)?,
+        client,
     })
 }
 

@@ -40,8 +40,10 @@ const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 const READ_BUFFER_BYTES: usize = 1024;
 /// More than the longest message of ours: 1,024 names of tables.
 const WRITE_BUFFER_BYTES: usize = 1024 * 1024;
-/// What is said to who may see more than before.
-const JOINED: &str = "you may see more than before: pull all, and connect again";
+/// What is said to who may see other spaces than before.
+const MOVED: &str = "you may see other spaces than before: pull all, and connect again";
+/// What is said to who has no active subscription.
+const INACTIVE: &str = "the subscription is not active";
 /// How long the client may take to hear the last word, and to go.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// What is passed over of what it was still sending.
@@ -127,10 +129,14 @@ impl Conversation {
         loop {
             let done = match self.next().await {
                 Event::Message(message) => Box::pin(self.hear(message)).await,
+                Event::Mail(_) if self.is_refused() => {
+                    self.refuse(CloseCode::Policy, INACTIVE).await
+                }
                 Event::Mail(Mail::News(waiting)) => self.tell(waiting).await,
                 Event::Mail(Mail::Greeting) => self.say(&Said::AuthOk).await,
                 Event::Mail(Mail::Nothing) => Ok(()),
-                Event::Mail(Mail::Joined) => Err(close(CloseCode::Again, JOINED)),
+                Event::Mail(Mail::Moved) => Err(close(CloseCode::Again, MOVED)),
+
                 Event::Clock => self.look_at_clock().await,
             };
             if let Err(end) = done {
@@ -282,11 +288,27 @@ impl Conversation {
             let message = "you have too many streams and sockets open: close some";
             return self.refuse(CloseCode::Again, message).await;
         };
-        self.member = Some(Member::new(&self.service, user, listener, expires));
+        self.member = Some(Member::new(
+            &self.service,
+            (user, self.app.clone()),
+            listener,
+            expires,
+        ));
         Ok(())
     }
 
-    async fn tell(&mut self, waiting: Waiting) -> Result<(), End> {
+    /// Whether the user's subscription is not active, and there is no app here that needs none.
+    fn is_refused(&self) -> bool {
+        let is_active = |member: &Member| member.is_active;
+        !self.member.as_ref().is_none_or(is_active)
+            && !self.service.has_exempt_app(self.app.as_ref())
+    }
+
+    async fn tell(&mut self, mut waiting: Waiting) -> Result<(), End> {
+        if self.member.as_ref().is_some_and(|member| !member.is_active) {
+            let service = &self.service;
+            waiting.tables.retain(|app, _| service.is_exempt(app));
+        }
         if waiting.overflowed {
             let reason = "more tables have changes than can be named: pull all, and connect again";
             return Err(close(CloseCode::Again, reason));

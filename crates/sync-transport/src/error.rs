@@ -25,6 +25,14 @@ pub(crate) enum Refusal {
     Token(#[from] TokenError),
     #[error("the app id {0}")]
     AppId(IdentError),
+    #[error("the subscription is not active: activate sync, then try again")]
+    Inactive,
+    #[error("send the key of a service as X-Service-Key")]
+    ServiceKey,
+    #[error("no membership service is set (MANA_AUTH_URL): there is nobody to ask")]
+    NoMemberships,
+    #[error("the membership service did not say: try again")]
+    Memberships,
     #[error("X-Client-Id {0}")]
     ClientId(String),
     #[error("{0}")]
@@ -84,7 +92,9 @@ impl Refusal {
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Token(TokenError::KeysUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::Token(_) | Self::ServiceKey => StatusCode::UNAUTHORIZED,
+            Self::Inactive => StatusCode::PAYMENT_REQUIRED,
+            Self::NoMemberships => StatusCode::NOT_IMPLEMENTED,
             Self::AppId(_)
             | Self::ClientId(_)
             | Self::Parameter(_)
@@ -99,6 +109,7 @@ impl Refusal {
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Store(StoreError::Unavailable(_))
             | Self::Busy
+            | Self::Memberships
             | Self::TimeLimit
             | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(StoreError::Fault(_)) | Self::Broken(_) => {
@@ -118,6 +129,10 @@ impl Refusal {
             Self::Token(TokenError::NotYetValid) => "token_not_yet_valid",
             Self::Token(TokenError::KeysUnavailable) => "keys_unavailable",
             Self::AppId(_) => "invalid_app_id",
+            Self::Inactive => "sync_inactive",
+            Self::ServiceKey => "service_key_invalid",
+            Self::NoMemberships => "memberships_off",
+            Self::Memberships => "memberships_unavailable",
             Self::ClientId(_) => "invalid_client_id",
             Self::Parameter(_) => "invalid_parameter",
             Self::Coding => "unsupported_encoding",
@@ -154,6 +169,7 @@ impl Refusal {
         let challenge = match self {
             Self::Token(TokenError::KeysUnavailable) => return None,
             Self::Token(TokenError::Missing) => r#"Bearer realm="sync""#.to_owned(),
+            Self::ServiceKey => r#"ServiceKey realm="sync""#.to_owned(),
             Self::Token(error) => format!(
                 r#"Bearer realm="sync", error="invalid_token", error_description="{}""#,
                 error.client_message()

@@ -1,18 +1,17 @@
 //! Who is signed in on a socket, and what it may be told: nothing as long as its spaces may be others than those that it
 //! listens to.
 
-use std::collections::BTreeSet;
 use std::future::pending;
 use std::mem::replace;
 use std::pin::Pin;
 use std::time::Duration;
 
 use sync_notify::{Listener, Waiting};
-use sync_protocol::{ClientId, SpaceId, UserId};
+use sync_protocol::{AppId, ClientId, UserId};
 use sync_store::StoreError;
 use tokio::time::Instant;
 
-use crate::grants::{self, GRANTS_EVERY};
+use crate::grants::{self, Standing};
 use crate::random;
 use crate::service::Shared;
 use crate::turns::UserTurns;
@@ -20,11 +19,15 @@ use crate::turns::UserTurns;
 /// After how long spaces that could not be had are asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-type Answer = Result<BTreeSet<SpaceId>, StoreError>;
+type Answer = Result<Standing, StoreError>;
 
 /// Who is signed in.
 pub(crate) struct Member {
     pub(crate) user: UserId,
+    /// The app, if it listens to one only.
+    app: Option<AppId>,
+    /// Whether the subscription was active when it was last asked for.
+    pub(crate) is_active: bool,
     listener: Listener,
     turns: UserTurns,
     expires: Instant,
@@ -47,8 +50,8 @@ enum Spaces {
 pub(crate) enum Mail {
     /// It is signed in now: it hears of everything from here on.
     Greeting,
-    /// It may see a space that it has not heard of so far.
-    Joined,
+    /// It may see other spaces than so far.
+    Moved,
     /// There is news.
     News(Waiting),
     /// It was about the spaces, and there is nothing to say.
@@ -56,16 +59,18 @@ pub(crate) enum Mail {
 }
 
 impl Member {
-    /// A user with this listener, whose token counts until then. The spaces are asked for at once.
+    /// A user of an app (or all) with this listener, whose token counts until then. The spaces are asked for at once.
     pub(crate) fn new(
         service: &Shared,
-        user: UserId,
+        (user, app): (UserId, Option<AppId>),
         listener: Listener,
         expires: Instant,
     ) -> Self {
         let mut member = Self {
             turns: service.turns.of(&user),
             user,
+            app,
+            is_active: true,
             listener,
             expires,
             spaces: Spaces::Unknown(Instant::now()),
@@ -105,7 +110,7 @@ impl Member {
 
     /// Asks for the spaces: they may have changed.
     pub(crate) fn ask(&mut self, service: &Shared) {
-        let answer = grants::spaces(service, &self.turns, &self.user);
+        let answer = grants::standing(service, &self.turns, (&self.user, self.app.as_ref()));
         self.spaces = Spaces::Asking(Box::pin(answer));
     }
 
@@ -124,20 +129,17 @@ impl Member {
     /// The store has said which spaces there are, or that it cannot.
     fn settle(&mut self, answer: Answer) -> Mail {
         let now = Instant::now();
-        let Ok(spaces) = answer else {
+        let Ok(standing) = answer else {
             self.spaces = Spaces::Unknown(now + random::shortened(AGAIN));
             return Mail::Nothing;
         };
-        let has_joined = !spaces.is_subset(self.listener.spaces());
-        self.listener.set_spaces(spaces);
-        self.spaces = Spaces::Known(now + random::shortened(GRANTS_EVERY));
+        self.is_active = standing.is_active;
+        let has_moved = standing.spaces != *self.listener.spaces();
+        self.listener.set_spaces(standing.spaces);
+        self.spaces = Spaces::Known(now + standing.again);
         if !replace(&mut self.is_greeted, true) {
             return Mail::Greeting;
         }
-        if has_joined {
-            Mail::Joined
-        } else {
-            Mail::Nothing
-        }
+        if has_moved { Mail::Moved } else { Mail::Nothing }
     }
 }

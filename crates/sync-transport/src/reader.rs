@@ -14,9 +14,9 @@ use bytes::Bytes;
 use sync_notify::Listener;
 use sync_protocol::{Answer, AppId, SpaceId, TableName, Tables};
 use sync_store::{Caller, Cursor, MAX_PAGE, Pull, StoreError};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use crate::grants::{self, GRANTS_EVERY};
+use crate::grants;
 use crate::metrics::Call;
 use crate::service::Shared;
 use crate::turns::{Part, UserTurns};
@@ -43,8 +43,10 @@ pub(crate) struct Reader {
     /// The tables that were named, until the head is reached for the first time.
     named: BTreeSet<TableName>,
     next: Next,
-    /// Whether the grants are to be asked for before the next read.
-    ask_grants: bool,
+    /// The spaces that were left, as far as the client was told so since it has read behind that.
+    told_left: BTreeSet<SpaceId>,
+    /// When it is to be asked how the user stands, before the next read.
+    ask_at: Instant,
     pause: Duration,
     is_over: bool,
 }
@@ -82,7 +84,8 @@ impl Reader {
             cursor,
             named,
             next: Next::Read,
-            ask_grants: true,
+            told_left: BTreeSet::new(),
+            ask_at: Instant::now(),
             pause: FIRST_PAUSE,
             is_over: false,
         }
@@ -118,8 +121,10 @@ impl Reader {
             // What is told meanwhile waits, too.
             Some(until) => sleep_until(until).await,
             None => tokio::select! {
-                waiting = self.listener.waiting() => self.ask_grants |= waiting.access,
-                () = sleep(random::shortened(GRANTS_EVERY)) => self.ask_grants = true,
+                waiting = self.listener.waiting() => if waiting.access {
+                    self.ask_at = Instant::now();
+                },
+                () = sleep_until(self.ask_at) => {}
             },
         }
         self.next = Next::Read;
@@ -146,12 +151,9 @@ impl Reader {
     }
 
     async fn try_to_read(&mut self, part: Option<Part>) -> Result<Option<Bytes>, StoreError> {
-        if self.ask_grants {
-            let removed = self.listen_to_spaces().await?;
-            self.ask_grants = false;
-            if !removed.is_empty() {
-                return Ok(Some(event::spaces(&removed)));
-            }
+        if self.ask_at <= Instant::now() && !self.stands().await? {
+            self.is_over = true;
+            return Ok(None);
         }
         let bytes = if part.is_some() {
             PAGE_BYTES
@@ -166,11 +168,10 @@ impl Reader {
                 silent.remove(&change.table);
             }
         }
-        if answer.server_changes.is_empty() && silent.is_empty() {
-            self.pass(&answer);
-            return Ok(None);
+        let mut said = self.left(&answer);
+        if !answer.server_changes.is_empty() || !silent.is_empty() {
+            said = joined(said, event::page(&answer, &silent));
         }
-        let said = event::page(&answer, &silent);
         match part {
             None if said.len() > 2 * SMALL_BYTES => {
                 self.next = Next::ReadLarge;
@@ -178,14 +179,25 @@ impl Reader {
             }
             part => {
                 self.pass(&answer);
-                Ok(Some(held(said, part)))
+                Ok((!said.is_empty()).then(|| held(said, part)))
             }
         }
+    }
+
+    /// What there is to say of spaces that were left, before the page: whoever goes on behind it must have heard that.
+    fn left(&self, answer: &Answer) -> Bytes {
+        let left: BTreeSet<_> = answer.removed_spaces.iter().cloned().collect();
+        let news: BTreeSet<_> = left.difference(&self.told_left).cloned().collect();
+        if news.is_empty() {
+            return Bytes::new();
+        }
+        event::spaces(&news)
     }
 
     /// The page is said, or has nothing to say: what comes next is behind it.
     fn pass(&mut self, answer: &Answer) {
         self.cursor = Cursor::parse(&answer.synced_until);
+        self.told_left = answer.removed_spaces.iter().cloned().collect();
         self.next = Next::Read;
         if !answer.has_more {
             self.next = Next::Wait(None);
@@ -193,17 +205,13 @@ impl Reader {
         }
     }
 
-    /// Listens to the spaces of the grants; gives those that were left.
-    async fn listen_to_spaces(&mut self) -> Result<BTreeSet<SpaceId>, StoreError> {
-        let spaces = grants::spaces(&self.service, &self.turns, &self.caller.user).await?;
-        let removed = self
-            .listener
-            .spaces()
-            .difference(&spaces)
-            .cloned()
-            .collect();
-        self.listener.set_spaces(spaces);
-        Ok(removed)
+    /// Listens to the spaces that the user may read; says whether the user may go on at all.
+    async fn stands(&mut self) -> Result<bool, StoreError> {
+        let who = (&self.caller.user, Some(&self.app));
+        let standing = grants::standing(&self.service, &self.turns, who).await?;
+        self.listener.set_spaces(standing.spaces);
+        self.ask_at = Instant::now() + standing.again;
+        Ok(standing.is_active)
     }
 
     async fn page(&self, bytes: usize) -> Result<Answer, StoreError> {
@@ -229,6 +237,14 @@ impl Reader {
         })
         .await
     }
+}
+
+/// One behind the other; mostly there is only one.
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() {
+        return second;
+    }
+    Bytes::from([first, second].concat())
 }
 
 /// A part of a stream; one that is large keeps its leave until it is on its way.

@@ -32,6 +32,7 @@ use crate::cors::cors;
 use crate::error::Refusal;
 use crate::health::health;
 use crate::key_set::key_set;
+use crate::membership_changed::membership_changed;
 use crate::metrics_page::metrics_page;
 use crate::observe::observe;
 use crate::pull::pull;
@@ -39,6 +40,7 @@ use crate::push::push;
 use crate::ready::ready;
 use crate::reply::EVENT_STREAM;
 use crate::service::{Service, Shared};
+use crate::service_push::service_push;
 use crate::sign_in::sign_in;
 use crate::stream::stream;
 use crate::websocket;
@@ -67,7 +69,7 @@ pub fn router(service: Arc<Service>) -> Router {
         )
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(service.clone(), time_limit));
-    let routes = reserved(development(changes(), &service));
+    let routes = reserved(development(changes().merge(internal()), &service));
     routes
         .route("/health", get(health))
         .route("/ready", get(ready))
@@ -85,6 +87,15 @@ fn changes() -> Router<Shared> {
         .route("/sync/{app_id}/stream", get(stream))
         .route("/ws", get(websocket::of_all_apps))
         .route("/ws/{app_id}", get(websocket::of_one_app))
+}
+
+fn internal() -> Router<Shared> {
+    Router::new()
+        .route("/internal/sync/{app_id}", post(service_push))
+        .route(
+            "/internal/memberships/{user_id}/changed",
+            post(membership_changed),
+        )
 }
 
 fn development(router: Router<Shared>, service: &Service) -> Router<Shared> {

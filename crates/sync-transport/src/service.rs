@@ -1,12 +1,13 @@
 //! What the routes work with, handed in by the binary.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sync_access::{Clock, DevelopmentIssuer, Verifier};
+use sync_access::{Billing, Clock, DevelopmentIssuer, Memberships, ServiceKeys, Verifier};
 use sync_notify::{Hub, Relay};
-use sync_protocol::Millis;
+use sync_protocol::{AppId, Millis, UserId};
 use sync_store::Store;
 use tokio::time::Instant;
 
@@ -33,6 +34,14 @@ pub struct Service {
     pub hub: Arc<Hub>,
     /// Carries news to other nodes, if there are any.
     pub relay: Option<Arc<dyn Relay>>,
+    /// Says whose subscription is active; without it everybody's is.
+    pub billing: Option<Billing>,
+    /// The apps that need no subscription.
+    pub exempt_apps: BTreeSet<AppId>,
+    /// Asks who is in which space; without it the grants stand as they are.
+    pub memberships: Option<Memberships>,
+    /// The keys by which other services call.
+    pub service_keys: ServiceKeys,
     /// What is counted; the binary's own tasks count here, too.
     pub metrics: Metrics,
     /// How long and how much.
@@ -42,6 +51,34 @@ pub struct Service {
 impl Service {
     pub(crate) fn now(&self) -> Millis {
         (self.clock)()
+    }
+
+    /// Whether a user may sync in an app, or in all of them, as far as a subscription goes.
+    pub(crate) async fn is_active(&self, user: &UserId, app: Option<&AppId>) -> bool {
+        match &self.billing {
+            Some(billing) if !app.is_some_and(|app| self.is_exempt(app)) => {
+                billing.is_active(user).await
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether an app needs no subscription.
+    pub(crate) fn is_exempt(&self, app: &AppId) -> bool {
+        self.exempt_apps.contains(app)
+    }
+
+    /// Whether an app needs no subscription, or one of all if none is named.
+    pub(crate) fn has_exempt_app(&self, app: Option<&AppId>) -> bool {
+        app.map_or(!self.exempt_apps.is_empty(), |app| self.is_exempt(app))
+    }
+
+    /// Has the grants of a user be as the membership service says, if it says so: else they stand.
+    pub(crate) async fn settle(&self, user: &UserId) {
+        if let Some(memberships) = &self.memberships {
+            // Why it is not settled stands in the log and the metrics.
+            let _ = memberships.settle(user).await;
+        }
     }
 
     /// The moment at which the clock will show this, or a long time from now.
