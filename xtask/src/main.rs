@@ -10,6 +10,7 @@ mod database;
 mod flow;
 mod live;
 mod server;
+mod services;
 
 /// How a task ends: with the status of the process, or with one sentence for the person who asked.
 type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -32,6 +33,8 @@ enum Task {
     Flow(flow::Arguments),
     /// Measure what idle sockets and streams cost, and how soon they hear of a push.
     Live(live::Arguments),
+    /// Play the services beside the sync server (billing, memberships) until Ctrl-C.
+    Services(services::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Db(arguments) => database::run(&arguments),
         Task::Flow(arguments) => flow::run(&arguments),
         Task::Live(arguments) => live::run(&arguments),
+        Task::Services(arguments) => services::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
