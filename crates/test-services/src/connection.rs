@@ -89,7 +89,10 @@ async fn act(stream: &mut BufReader<TcpStream>, mood: Mood, right: &str) -> io::
         }
         Mood::Body(body) => answer(stream, 200, "", &body).await,
         Mood::WrongJson => answer(stream, 200, "", r#"{"active":"yes","memberships":3}"#).await,
-        Mood::Padded(bytes) => answer(stream, 200, "", &format!("{right:<bytes$}")).await,
+        Mood::Padded(bytes) => {
+            let padding = " ".repeat(bytes.saturating_sub(right.len()));
+            answer(stream, 200, "", &(right.to_owned() + &padding)).await
+        }
         Mood::Endless => endless(stream).await,
         Mood::Cut => cut(stream, right).await,
     }
@@ -118,7 +121,8 @@ async fn cut(stream: &mut BufReader<TcpStream>, right: &str) -> io::Result<Endin
 async fn endless(stream: &mut BufReader<TcpStream>) -> io::Result<Ending> {
     let head = "HTTP/1.1 200 Endless\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await?;
-    let chunk = format!("{ENDLESS_CHUNK_BYTES:x}\r\n{:ENDLESS_CHUNK_BYTES$}\r\n", "");
+    let white = " ".repeat(ENDLESS_CHUNK_BYTES);
+    let chunk = format!("{ENDLESS_CHUNK_BYTES:x}\r\n{white}\r\n");
     loop {
         stream.write_all(chunk.as_bytes()).await?;
         // A reader on the same thread must have its turn, also while the system takes all that is sent.

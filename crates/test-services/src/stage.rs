@@ -34,7 +34,8 @@ struct Props {
     moods_of: HashMap<(Service, String), Mood>,
     key: Option<String>,
     requests: VecDeque<Request>,
-    flaps: u64,
+    /// How often each has been flapping.
+    flaps: HashMap<Service, u64>,
 }
 
 /// How many have asked since the start.
@@ -174,8 +175,9 @@ impl Props {
         if mood != Mood::Flapping {
             return mood;
         }
-        self.flaps += 1;
-        if self.flaps % 2 == 1 {
+        let flaps = self.flaps.entry(service).or_default();
+        *flaps += 1;
+        if *flaps % 2 == 1 {
             Mood::Well
         } else {
             Mood::Status(500)
