@@ -106,14 +106,6 @@ impl Key {
             verifier,
         })
     }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests() -> Self {
-        let issuer = crate::DevelopmentIssuer::generate().expect("a key can be made");
-        let set = KeySet::parse(issuer.key_set().as_bytes()).expect("a key set can be read");
-        let key = set.keys.into_values().next().expect("it has a key");
-        Arc::into_inner(key).expect("nobody else has it")
-    }
 }
 
 impl KeySet {

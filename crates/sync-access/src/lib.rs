@@ -1,8 +1,13 @@
-//! Who calls: verification of bearer tokens against a set of public keys.
+//! Who calls, and what may they reach? Tokens and keys, billing, memberships.
 //!
-//! [`Verifier`] turns a token into an [`Identity`] or a [`TokenError`]. It knows nothing of routes,
-//! status codes or stores, reads neither the environment nor the time of day (a [`Clock`] is passed
-//! in), and asks nobody but the configured key hosts.
+//! - [`Verifier`] turns a bearer token into an [`Identity`] or a [`TokenError`].
+//! - [`ServiceKeys`] tells which other service presents a key.
+//! - [`Billing`] says whether a user's sync is paid for.
+//! - [`Memberships`] asks which spaces a user is in, and has the answer taken by whoever keeps
+//!   grants.
+//!
+//! It knows nothing of routes, status codes or stores, reads neither the environment nor the time
+//! of day (a [`Clock`] is passed in), and asks nobody but the configured key hosts and services.
 //!
 //! # What a token must be
 //!
@@ -35,36 +40,85 @@
 //! network, whether it is written in the address or is what the name resolves to at the time of the
 //! fetch: a server must not be made to call its neighbours. Redirects are never followed, and no
 //! proxy is used.
+//!
+//! # Other services
+//!
+//! Billing and memberships are asked one question about one user:
+//!
+//! ```text
+//!  remembered? ── one call at a time about a user ── at most 64 at a time ── breaker ── 5 s, 1 MiB
+//!  at once        others wait for it                 others wait             5 failures in a row:
+//!                                                    their turn              alone for 10 s
+//! ```
+//!
+//! The user is one segment of the path whatever the name (`.` and `..` cannot be, and are not asked
+//! about). Redirects are never followed, no proxy is used, and whatever is no well-formed 200 is a
+//! failure. What is done about one is written in the first line of the module and counted: billing
+//! fails open ([`BillingFigures::failed_open`]); memberships fail to the grants as they are
+//! ([`NotSettled`]).
+//!
+//! | | remembered | not asked again after a failure |
+//! |---|---|---|
+//! | billing | for [`KEEP_STATUS`] | for [`KEEP_FAILURE`] |
+//! | memberships | as long as [`Take`] says | unless the breaker is open |
+//!
+//! An announcement that a user's memberships have changed ([`Memberships::announced`]) ends what
+//! was remembered, and no answer that was asked for earlier takes its place. Users are remembered in
+//! bounded space; of a user who was forgotten, an announcement that is not yet followed by an answer
+//! is forgotten too.
+//!
+//! # Service keys
+//!
+//! A service that calls this one presents a key. Several count at a time, so that one can be
+//! replaced without a gap ([`ServiceKeys::replace`]). Only their digests are kept; a presented key is
+//! compared with all of them in constant time. There are no default keys, and those that stand in
+//! examples are refused unless a development server asks for them.
 
 mod authorization;
 mod base64url;
+mod billing;
+mod breaker;
 mod claims;
 mod development;
 mod error;
 mod figures;
+mod flights;
 mod hosts;
 mod key;
+mod membership_answer;
+mod memberships;
 mod remembered;
 mod ring;
+mod service_keys;
 mod source;
 mod token;
+mod upstream;
 mod verifier;
 
 pub use authorization::bearer_token;
+pub use billing::{Billing, KEEP_FAILURE, KEEP_STATUS};
+pub use breaker::{FAILURES_IN_A_ROW, LEFT_ALONE};
 pub use claims::Identity;
 pub use development::DevelopmentIssuer;
-pub use error::{SetupError, TokenError};
-pub use figures::Figures;
+pub use error::{NotSettled, SetupError, TokenError, UpstreamError};
+pub use figures::{BillingFigures, Calls, Figures, MembershipFigures};
 pub use hosts::KeyHosts;
 pub use key::{IgnoredKey, MAX_KEYS};
-pub use remembered::MAX_REMEMBERED;
+pub use membership_answer::MAX_MEMBERSHIPS;
+pub use memberships::{
+    ASK_ANEW_COOL_DOWN, Membership, Memberships, Outcome, Settled, Take, Taking,
+};
 pub use ring::{
     KEEP_KEYS, KeysFound, REFRESH_KEYS, RETRY_FETCH, SourceReport, UNATTENDED_KEYS,
     UNKNOWN_KEY_COOL_DOWN,
 };
+pub use service_keys::{DevelopmentKeys, MAX_SERVICE_KEYS, ServiceKeys, ServiceName};
 pub use source::{FETCH_TIME_LIMIT, MAX_DOCUMENT_BYTES};
 pub use token::MAX_TOKEN_BYTES;
-pub use verifier::{DEFAULT_LEEWAY, Verifier, VerifierSettings};
+pub use upstream::{
+    CALL_TIME_LIMIT, MAX_ANSWER_BYTES, MAX_CALLS_AT_ONCE, REMEMBERED_USERS, UpstreamSettings,
+};
+pub use verifier::{DEFAULT_LEEWAY, MAX_REMEMBERED, Verifier, VerifierSettings};
 
 use sync_protocol::Millis;
 
@@ -74,4 +128,10 @@ pub type Clock = std::sync::Arc<dyn Fn() -> Millis + Send + Sync>;
 /// A span in the unit of [`Millis`].
 fn milliseconds(span: std::time::Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whether `span` has gone by since `then`. A clock that was set back counts by how far: nothing
+/// may last because of it.
+fn is_past(then: Millis, now: Millis, span: std::time::Duration) -> bool {
+    i128::from(now.0.abs_diff(then.0)) >= i128::from(milliseconds(span))
 }

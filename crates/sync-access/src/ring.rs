@@ -12,7 +12,7 @@ use crate::error::{TokenError, invalid};
 use crate::figures::Counter;
 use crate::key::{IgnoredKey, Key, KeySet, shown};
 use crate::source::{Outcome, Source, fetch_all};
-use crate::{Clock, milliseconds};
+use crate::{Clock, is_past};
 
 /// Keys older than this are fetched anew, behind the calls that use them.
 pub const REFRESH_KEYS: Duration = Duration::from_secs(5 * 60);
@@ -329,12 +329,6 @@ fn due(last_attempt: Option<Attempt>, now: Millis) -> Option<Patience> {
     } else {
         is_past(last.at, now, span).then_some(Patience::GoOn)
     }
-}
-
-/// Whether `span` has gone by since `then`. A clock that was set back counts by how far: nothing
-/// may last because of it.
-fn is_past(then: Millis, now: Millis, span: Duration) -> bool {
-    i128::from(now.0.abs_diff(then.0)) >= i128::from(milliseconds(span))
 }
 
 async fn wait_for(mut landed: watch::Receiver<()>) {

@@ -103,7 +103,7 @@ pub(crate) fn client(hosts: KeyHosts, names: Arc<dyn Resolve>) -> Result<Client,
 }
 
 /// The error and its causes, without the URL.
-fn in_words(error: reqwest::Error) -> String {
+pub(crate) fn in_words(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut words = error.to_string();
     let mut cause = error.source();

@@ -9,8 +9,8 @@ use crate::claims::{Demands, Identity};
 use crate::error::{SetupError, TokenError, invalid};
 use crate::figures::{Counter, Figures};
 use crate::hosts::{KeyHosts, SystemNames};
-use crate::key::{KeySet, shown};
-use crate::remembered::{Digest, Remembered, Verified};
+use crate::key::{Key, KeySet, shown};
+use crate::remembered::Remembered;
 use crate::ring::{Ring, SourceReport};
 use crate::source::{Source, client};
 use crate::token;
@@ -18,6 +18,19 @@ use crate::{Clock, milliseconds};
 
 /// By how much clocks may differ, unless it is set otherwise.
 pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
+
+/// The most tokens remembered at a time.
+pub const MAX_REMEMBERED: usize = 10_000;
+
+/// The SHA-256 of a token; the tokens themselves are not kept.
+type Digest = [u8; 32];
+
+/// What was found out about a token, and with which key: it holds only as long as that key does.
+#[derive(Debug, Clone)]
+struct Verified {
+    key: Arc<Key>,
+    identity: Identity,
+}
 
 /// What a verifier works by. The default has no keys at all and lets nobody in.
 #[derive(Debug, Clone)]
@@ -41,7 +54,7 @@ pub struct VerifierSettings {
 pub struct Verifier {
     ring: Arc<Ring>,
     demands: Demands,
-    remembered: Remembered,
+    remembered: Remembered<Digest, Verified>,
     clock: Clock,
     hits: Counter,
     misses: Counter,
@@ -82,7 +95,7 @@ impl Verifier {
                 audience: settings.audience,
                 leeway: milliseconds(settings.leeway),
             },
-            remembered: Remembered::default(),
+            remembered: Remembered::at_most(MAX_REMEMBERED),
             clock,
             hits: Counter::default(),
             misses: Counter::default(),

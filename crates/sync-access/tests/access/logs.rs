@@ -3,16 +3,24 @@
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 
-use sync_access::VerifierSettings;
+use sync_access::{UpstreamSettings, VerifierSettings};
+use test_services::Mood;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::support::{DOWN, MINUTE, Pair, UNKNOWN_KEY, WRONG_SIGNATURE, World, alice};
+use crate::neighbours::Neighbours;
+use crate::support::{DOWN, MINUTE, Pair, SECOND, UNKNOWN_KEY, WRONG_SIGNATURE, World, alice};
 
 /// Keeps every event of this crate, a line each.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<String>>);
+pub(crate) struct Lines(Arc<Mutex<String>>);
+
+impl Lines {
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -68,7 +76,7 @@ async fn a_log_line_holds_no_token_and_an_unknown_kid_only_escaped_and_cut() {
     world.host.answer(DOWN);
     world.clock.step(10 * MINUTE);
     assert_eq!(world.verify(&tokens[0]).await, Ok(alice()));
-    let logged = lines.0.lock().unwrap().clone();
+    let logged = lines.text();
     let kid = format!(r#"kid="a\nERROR no keys\u{{1b}}{}""#, "x".repeat(48));
     let address = &world.host.address;
     let expected = [
@@ -106,10 +114,79 @@ async fn the_query_of_an_address_is_not_logged() {
             .await
             .is_err()
     );
-    let logged = lines.0.lock().unwrap().clone();
+    let logged = lines.text();
     assert!(
         logged.starts_with("WARN message=no keys were had"),
         "{logged}"
     );
     assert!(!logged.contains("secret"), "{logged}");
+}
+
+#[tokio::test]
+async fn a_service_that_fails_is_logged_without_its_key_and_without_the_user_in_clear() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    let key = "a-very-secret-service-key";
+    let settings = |settings: &mut UpstreamSettings| settings.service_key = Some(key.to_owned());
+    for mood in [
+        Mood::Down,
+        Mood::Cut,
+        Mood::Status(500),
+        Mood::Status(404),
+        Mood::Redirect("http://elsewhere/anna-the-user".to_owned()),
+        Mood::WrongJson,
+        Mood::AnotherUser,
+        Mood::Endless,
+    ] {
+        let mut world = Neighbours::with(settings).await;
+        world.mood(mood);
+        world
+            .services
+            .set_memberships("anna-the-user", &[("", "owner")]);
+        for _ in 0..6 {
+            assert!(world.is_active("anna-the-user").await);
+            let _ = world.settle("anna-the-user").await;
+        }
+        world.services.stop().await;
+        world.clock.step(10 * SECOND);
+        let _ = world.settle("anna-the-user").await;
+    }
+    let world = Neighbours::with(settings).await;
+    world
+        .services
+        .set_memberships("anna-the-user", &[("_personal:x", "owner")]);
+    assert!(world.settle("anna-the-user").await.is_ok());
+    let logged = lines.text();
+    let digest = openssl::sha::sha256(b"anna-the-user");
+    let user: String = digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    for expected in [
+        format!(
+            "WARN message=a service has told nothing service=billing user={user} reason=the answer has status 500"
+        ),
+        format!(
+            "WARN message=a service has told nothing service=memberships user={user} reason=the answer is of no use: it is about another user"
+        ),
+        "WARN message=a service fails and is left alone for a while service=memberships".to_owned(),
+        format!("DEBUG message=a service was not asked service=memberships user={user} reason="),
+        format!("WARN message=memberships of no space were passed over user={user} count=1"),
+        "reason=the service cannot be reached: ".to_owned(),
+    ] {
+        assert!(logged.contains(&expected), "{expected} in {logged}");
+    }
+    for hidden in [key, "anna-the-user", "127.0.0.1", "http:"] {
+        assert!(!logged.contains(hidden), "{hidden} in {logged}");
+    }
+}
+
+#[test]
+fn settings_show_neither_the_key_nor_the_address() {
+    let mut settings = UpstreamSettings::at("http://user:secret@here");
+    settings.service_key = Some("secret".to_owned());
+    assert_eq!(
+        format!("{settings:?}"),
+        "UpstreamSettings { remembered_users: 50000, .. }"
+    );
 }
