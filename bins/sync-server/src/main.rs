@@ -3,6 +3,7 @@
 mod address;
 mod check;
 mod database;
+mod limits;
 mod logging;
 mod nodes;
 mod serve;

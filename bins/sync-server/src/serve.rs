@@ -42,7 +42,7 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
     let address = listener
         .local_addr()
         .map_err(|error| format!("the listener has no address: {error}"))?;
-    let hub = Hub::new(settings.sync_live_per_user.into());
+    let hub = Hub::new(settings.limits.sync_live_per_user.into());
     let nodes = Nodes::join(settings, &hub)?;
     let metrics = Metrics::new();
     let sweeper = tokio::spawn(sweep::sweep(store.clone(), clock.clone(), metrics.clone()));
@@ -51,15 +51,12 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
         verifier,
         clock,
         origins: settings.origins()?,
+        proxies: settings.limits.proxies()?,
         development_issuer,
         hub,
         relay: nodes.relay.clone(),
         metrics,
-        limits: Limits {
-            connections: connections(settings),
-            stream_reads: stream_reads(settings)?,
-            ..Limits::default()
-        },
+        limits: limits(command, settings)?,
     };
     let stop = stop_signal()?;
     if let (Command::Dev, Database::Sqlite(path)) = (command, settings.database()?) {
@@ -120,16 +117,25 @@ fn development_issuer(settings: &Settings) -> Result<DevelopmentIssuer, String> 
     Ok(issuer)
 }
 
+/// A development server turns nobody away for asking often: there is nobody else on it.
+fn limits(command: Command, settings: &Settings) -> Result<Limits, String> {
+    let limits = Limits {
+        connections: settings.limits.connections(),
+        stream_reads: stream_reads(settings)?,
+        ..Limits::default()
+    };
+    Ok(match command {
+        Command::Dev => limits,
+        _ => settings.limits.for_each(limits),
+    })
+}
+
 /// Streams and sockets read with half of what the store can do at once, so that the rest is for requests.
 fn stream_reads(settings: &Settings) -> Result<usize, String> {
     Ok(match settings.database()? {
         Database::Sqlite(_) => READERS / 2,
         Database::Postgres(_) => usize::from(settings.sync_pool_size) / 2,
     })
-}
-
-fn connections(settings: &Settings) -> usize {
-    usize::try_from(settings.sync_max_connections).unwrap_or(usize::MAX)
 }
 
 /// Resolves at the first signal to stop.

@@ -13,6 +13,7 @@ use sync_store::Rules;
 use sync_transport::Origins;
 
 use crate::address;
+use crate::limits::LimitSettings;
 
 /// The database that is used when none is named.
 const DEFAULT_DATABASE: &str = "sqlite:sync-data/sync.db";
@@ -156,12 +157,8 @@ pub(crate) struct Settings {
     /// Connections to PostgreSQL
     #[arg(long, env = "SYNC_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1000), global = true, hide_env_values = true)]
     pub(crate) sync_pool_size: u16,
-    /// Connections of clients at a time
-    #[arg(long, env = "SYNC_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..), global = true, hide_env_values = true)]
-    pub(crate) sync_max_connections: u32,
-    /// Streams and sockets of one user at a time, on one node
-    #[arg(long, env = "SYNC_LIVE_PER_USER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..), global = true, hide_env_values = true)]
-    pub(crate) sync_live_per_user: u16,
+    #[command(flatten)]
+    pub(crate) limits: LimitSettings,
     /// Days for which dead rows and the values of deleted records are kept
     #[arg(long, env = "SYNC_HISTORY_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=3650), global = true, hide_env_values = true)]
     pub(crate) sync_history_days: u16,
@@ -298,6 +295,7 @@ impl Settings {
             );
         }
         faults.extend(self.origins().err());
+        faults.extend(self.limits.proxies().err());
         faults.extend(self.services());
         faults
     }
@@ -446,6 +444,10 @@ mod tests {
                 "CORS_ORIGINS",
             ),
             (["--database-url", "oracle:x"], "DATABASE_URL"),
+            (
+                ["--sync-trusted-proxies", "10.0.0.1,proxy"],
+                "SYNC_TRUSTED_PROXIES",
+            ),
         ] {
             let faults = settings(&arguments).faults(Command::Serve);
             assert!(faults.len() == 1 && faults[0].contains(name), "{faults:?}");
@@ -455,6 +457,7 @@ mod tests {
             ["--port", "70000"],
             ["--sync-pool-size", "1"],
             ["--sync-log-format", "xml"],
+            ["--sync-rate-per-user", "-1"],
         ] {
             assert!(
                 Arguments::try_parse_from(["sync-server"].iter().chain(&bad)).is_err(),

@@ -182,6 +182,10 @@ fn a_bad_setting_keeps_the_server_from_starting_and_is_named() {
         (vec![KEYS, ("PORT", "many")], "PORT"),
         (vec![KEYS, ("CORS_ORIGINS", "example.org")], "CORS_ORIGINS"),
         (vec![KEYS, ("JWT_SECRET", "short")], "JWT_SECRET"),
+        (
+            vec![KEYS, ("SYNC_TRUSTED_PROXIES", "10.0.0.0/99")],
+            "SYNC_TRUSTED_PROXIES",
+        ),
         (vec![KEYS, ("SYNC_LOG", "sync=loud")], "SYNC_LOG"),
         (
             vec![("JWKS_URL", "http://keys.example.org/jwks.json")],
@@ -342,6 +346,9 @@ fn an_empty_setting_counts_as_unset() {
         "SYNC_JWKS_HOSTS",
         "SYNC_POOL_SIZE",
         "SYNC_MAX_CONNECTIONS",
+        "SYNC_RATE_PER_USER",
+        "SYNC_RATE_PER_ADDRESS",
+        "SYNC_TRUSTED_PROXIES",
         "SYNC_HISTORY_DAYS",
         "SYNC_CLOCK_SKEW_SECONDS",
     ];
@@ -365,6 +372,21 @@ fn an_empty_setting_counts_as_unset() {
         !said.contains("JWT_SECRET") && !said.contains("NATS_URL"),
         "{said}"
     );
+}
+
+#[test]
+fn who_asks_too_often_is_told_so_but_not_by_a_development_server() {
+    let settings = [KEYS, ("SYNC_RATE_PER_ADDRESS", "4")];
+    let statuses = |command| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let running = Running::start(folder.path(), &[command], &settings);
+        let statuses = [(); 3].map(|()| running.get("/nowhere").expect("an answer"));
+        running.stop("-TERM");
+        statuses
+    };
+    let (missing, refused) = ("HTTP/1.1 404 Not Found", "HTTP/1.1 429 Too Many Requests");
+    assert_eq!(statuses("serve"), [missing, refused, refused]);
+    assert_eq!(statuses("dev"), [missing; 3]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who calls, for which app, from which client: what push, pull and stream want to know before anything else.
 //!
-//! In this order: a reserved app id is no path at all (404), the token (401), the app id (400), the subscription (402),
-//! `X-Client-Id` (400). Then the grants are brought up to what the membership service says.
+//! In this order: a reserved app id is no path at all (404), the token (401), whether its user asks too often (429), the app id
+//! (400), the subscription (402), `X-Client-Id` (400). Then the grants are brought up to what the membership service says.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::AUTHORIZATION;
@@ -12,7 +12,7 @@ use sync_protocol::{AppId, ClientId, IdentError, Millis, UserId};
 
 use crate::error::Refusal;
 use crate::log_line::Notes;
-use crate::service::Service;
+use crate::service::{Service, Shared};
 
 /// Segments that are routes of their own, now or later, and so no app ids.
 pub(crate) const RESERVED_APP_IDS: [&str; 3] = ["upload", "download", "schema-version"];
@@ -37,15 +37,17 @@ pub(crate) struct Admitted {
 /// # Errors
 ///
 /// The first thing that is wrong, in the order of this file's head.
-pub(crate) async fn admit(service: &Service, parts: &mut Parts) -> Result<Admitted, Refusal> {
+pub(crate) async fn admit(service: &Shared, parts: &mut Parts) -> Result<Admitted, Refusal> {
     let app = app_id(parts).await?;
     let identity = identify(service, &parts.headers).await?;
     let until = service.verifier.counts_until(&identity, service.now());
     let user = identity.user;
+    let notes = Notes::of(&parts.extensions);
+    notes.inspect(|notes| notes.user(&user));
+    let asked = service.rates.of_user(&user);
+    asked.map_err(|over| Refusal::TooOften(over, None))?;
     let app = app.map_err(Refusal::AppId)?;
-    if let Some(notes) = Notes::of(&parts.extensions) {
-        notes.admitted(&user, &app);
-    }
+    notes.inspect(|notes| notes.app(&app));
     if !service.is_active(&user, Some(&app)).await {
         return Err(Refusal::Inactive);
     }

@@ -30,10 +30,15 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use crate::connection::Stopping;
 use crate::member::{Mail, Member};
 use crate::metered::Metered;
-use crate::rate::Rate;
+use crate::rate::{Pace, Rate};
 use crate::service::Shared;
 use crate::spoken::{Heard, Said};
 
+/// The messages that one client may send.
+const MESSAGES: Pace = Pace {
+    burst: 60,
+    every: Duration::from_millis(100),
+};
 /// The longest message of a client, in bytes: a token of 8 KiB fits several times.
 const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 /// What is kept for reading. Messages that are longer get more for as long as they take.
@@ -213,7 +218,7 @@ impl Conversation {
         let now = Instant::now();
         self.heard = now;
         self.was_asked = false;
-        if !self.rate.allows(now) {
+        if self.rate.take(MESSAGES, now).is_err() {
             return Err(close(CloseCode::Policy, "too many messages"));
         }
         match message {
@@ -250,6 +255,9 @@ impl Conversation {
                 return self.refuse(code, error.client_message()).await;
             }
         };
+        if let Err(over) = self.service.rates.of_user(&identity.user) {
+            return self.refuse(CloseCode::Again, &over.to_string()).await;
+        }
         let expires = self
             .service
             .verifier

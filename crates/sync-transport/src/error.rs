@@ -9,6 +9,7 @@ use sync_access::TokenError;
 use sync_protocol::{ChangesetError, ErrorBody, IdentError, MAX_BODY_BYTES};
 use sync_store::StoreError;
 
+use crate::rates::TooOften;
 use crate::reply;
 
 /// After how many seconds a client should try again what failed for the moment.
@@ -49,6 +50,9 @@ pub(crate) enum Refusal {
     Busy,
     #[error("this user has as many streams and sockets open as one may have: close some")]
     Crowded,
+    /// With what the log should say about it.
+    #[error("{0}")]
+    TooOften(TooOften, Option<&'static str>),
     #[error("this path speaks WebSocket (RFC 6455): {0}")]
     NoWebSocket(&'static str),
     #[error("pages of this origin may not connect: the server's CORS_ORIGINS has to name it")]
@@ -104,7 +108,7 @@ impl Refusal {
             Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge | Self::Store(StoreError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
+            Self::Crowded | Self::TooOften(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::NoWebSocket(_) => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Store(StoreError::Unavailable(_))
@@ -140,6 +144,7 @@ impl Refusal {
             Self::SlowBody => "body_too_slow",
             Self::Busy => "server_busy",
             Self::Crowded => "too_many_connections",
+            Self::TooOften(..) => "rate_limited",
             Self::NoWebSocket(_) => "upgrade_required",
             Self::Origin => "origin_not_allowed",
             Self::BrokenBody => "body_broken",
@@ -160,6 +165,18 @@ impl Refusal {
             Self::Token(error) => Some(error.to_string()),
             Self::Store(error) => Some(error.to_string()),
             Self::NotReady(detail) | Self::Broken(detail) => Some(detail.clone()),
+            Self::TooOften(_, hint) => hint.map(str::to_owned),
+            _ => None,
+        }
+    }
+
+    /// When to come again, with what passes by itself.
+    fn retry_after(&self) -> Option<HeaderValue> {
+        match (self, self.status()) {
+            (Self::TooOften(over, _), _) => Some(over.seconds().into()),
+            (_, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => {
+                Some(RETRY_AFTER_SECONDS)
+            }
             _ => None,
         }
     }
@@ -192,11 +209,8 @@ impl IntoResponse for Refusal {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if matches!(
-            status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        ) {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, seconds);
         }
         if let Self::NoWebSocket(_) = &self {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -51,6 +51,11 @@ pub(crate) struct ByClose {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ByLimit {
+    pub(crate) limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ByOutcome {
     pub(crate) outcome: &'static str,
 }
@@ -69,6 +74,7 @@ pub(crate) struct Requests {
     pub(crate) seconds: Durations<ByRoute>,
     pub(crate) in_flight: Gauge,
     pub(crate) connections: Gauge,
+    pub(crate) limited: Family<ByLimit, Counter>,
 }
 
 #[derive(Default)]
@@ -150,6 +156,7 @@ impl Default for Requests {
             seconds: Family::new_with_constructor(durations),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            limited: Family::default(),
         }
     }
 }
@@ -161,6 +168,7 @@ impl Requests {
             "sync_http_request_seconds" "Time from the head of a request to the last byte of its answer, of a stream to its head" self.seconds,
             "sync_http_requests_in_flight" "Requests that are not over yet, without streams" self.in_flight,
             "sync_http_connections" "Connections" self.connections,
+            "sync_rate_limited" "Requests and sign-ins refused, since their user or their address asks too often" self.limited,
         );
     }
 }

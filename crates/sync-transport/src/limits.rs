@@ -1,5 +1,6 @@
 //! How long a request may take and how many may come; what the operator may set, with the values that stand if not.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// From the first byte of a request's head to its last; also how long a connection may be idle between requests.
@@ -62,11 +63,18 @@ pub struct Limits {
     /// How many reads of the store streams and sockets may do at a time. Further ones wait for their turn, so that however
     /// many are told of something at once, they leave room for pushes and pulls: about half of what the store can do.
     pub stream_reads: usize,
+    /// How many requests one user may make in a minute, a quarter of them at once; `None` for as many as it likes. Beyond it
+    /// the answer is 429. A stream counts as one, and so does each sign-in of a socket.
+    pub user_rate: Option<NonZeroU32>,
+    /// How many requests may come from one address in a minute, as for `user_rate`, whoever makes them; those for health,
+    /// readiness and metrics do not count. An IPv6 network (/64) is one address.
+    pub address_rate: Option<NonZeroU32>,
 }
 
 impl Default for Limits {
     /// 10 s for the head, 30 s for the body, 60 s in all, 30 s without taking a byte, 10 s to drain, 60 s idle, 256 MiB of
-    /// bodies, 10,000 connections, 10 s to sign in, 30 s to a heartbeat, 75 s of silence, 4 reads for streams.
+    /// bodies, 10,000 connections, 10 s to sign in, 30 s to a heartbeat, 75 s of silence, 4 reads for streams; nothing for
+    /// each user or address.
     fn default() -> Self {
         Self {
             head: HEAD,
@@ -81,6 +89,8 @@ impl Default for Limits {
             heartbeat: HEARTBEAT,
             silence: SILENCE,
             stream_reads: STREAM_READS,
+            user_rate: None,
+            address_rate: None,
         }
     }
 }

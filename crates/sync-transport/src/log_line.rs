@@ -40,13 +40,17 @@ impl Notes {
         extensions.get::<Arc<Self>>().map(Arc::as_ref)
     }
 
-    /// Who it is and which app, once that is known.
-    pub(crate) fn admitted(&self, user: &UserId, app: &AppId) {
+    /// Who it is, once that is known.
+    pub(crate) fn user(&self, user: &UserId) {
         let digest = sha256(user.as_str().as_bytes());
         let hex = digest[..USER_BYTES]
             .iter()
             .map(|byte| format!("{byte:02x}"));
         let _ = self.user.set(hex.collect());
+    }
+
+    /// Which app, once somebody is admitted to it.
+    pub(crate) fn app(&self, app: &AppId) {
         let _ = self.app.set(app.as_str().escape_debug().to_string());
     }
 

@@ -17,9 +17,10 @@ use tokio::time::timeout;
 
 use crate::exposition;
 use crate::families::{
-    ByCall, ByClose, ByCode, ByError, ByOutcome, ByRequest, ByRoute, Exchange, KeyFigures, Live,
-    OldGauges, Requests, StoreFigures, Sweeps,
+    ByCall, ByClose, ByCode, ByError, ByLimit, ByOutcome, ByRequest, ByRoute, Exchange, KeyFigures,
+    Live, OldGauges, Requests, StoreFigures, Sweeps,
 };
+use crate::rates::Whose;
 
 /// How old the figures of the store may be: however often metrics are asked for, the store is not asked more often.
 const STATS_AGE: Duration = Duration::from_secs(5);
@@ -113,6 +114,13 @@ impl Metrics {
     pub(crate) fn connected(&self) -> Connected {
         self.0.requests.connections.inc();
         Connected(self.0.requests.connections.clone())
+    }
+
+    /// A request was refused, since it came too soon after others.
+    pub(crate) fn limited(&self, whose: Whose) {
+        let limit = whose.name();
+        let limited = &self.0.requests.limited;
+        limited.get_or_create(&ByLimit { limit }).inc();
     }
 
     pub(crate) fn began(&self) {

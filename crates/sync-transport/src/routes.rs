@@ -8,6 +8,7 @@
 //!     catch     makes a 500 of a panic; around the time limit, so that its answer is not cut off
 //!      limit   the time until the answer begins: admission, body, store
 //!       routes
+//!        rates   around all that is not the operator's; before anybody looks at a token
 //! ```
 //!
 //! The limit of a body is no layer: it stands in `body.rs`, behind admission, where both of its ends are seen.
@@ -37,6 +38,7 @@ use crate::metrics_page::metrics_page;
 use crate::observe::observe;
 use crate::pull::pull;
 use crate::push::push;
+use crate::rates::limit_address;
 use crate::ready::ready;
 use crate::reply::EVENT_STREAM;
 use crate::service::{Service, Shared};
@@ -69,15 +71,21 @@ pub fn router(service: Arc<Service>) -> Router {
         )
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(service.clone(), time_limit));
-    let routes = reserved(development(changes().merge(internal()), &service));
-    routes
+    let clients = reserved(development(changes(), &service))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(service.clone(), limit_address));
+    let routes = clients.merge(internal()).merge(operators());
+    routes.layer(layers).with_state(service)
+}
+
+/// For who watches over the server: whatever clients do, it is there.
+fn operators() -> Router<Shared> {
+    Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics_page))
-        .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(layers)
-        .with_state(service)
 }
 
 fn changes() -> Router<Shared> {

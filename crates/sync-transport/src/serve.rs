@@ -30,6 +30,7 @@ use crate::connection::{Afterwards, Stopping};
 use crate::metrics::Connected;
 use crate::service::Service;
 use crate::socket::Socket;
+use crate::source::Peer;
 use crate::{Limits, router};
 
 /// The longest head of a request, in bytes.
@@ -86,14 +87,15 @@ pub async fn serve(
     tokio::pin!(shutdown);
     loop {
         let next = async { (seat(&seats).await, accept(&listener).await) };
-        let (seat, stream) = tokio::select! {
+        let (seat, (stream, peer)) = tokio::select! {
             biased;
             () = &mut shutdown => break,
             next = next => next,
         };
         while connections.try_join_next().is_some() {}
         let kept = (seat, service.metrics.connected());
-        connections.spawn(Arc::clone(&face).connection(stream, stopping.clone(), kept));
+        let came = (stream, peer);
+        connections.spawn(Arc::clone(&face).connection(came, stopping.clone(), kept));
     }
     drop((listener, stopping));
     drain(stop, connections, limits.drain).await
@@ -110,12 +112,12 @@ impl Face {
     /// Serves one connection to its end, and what it was upgraded to.
     async fn connection(
         self: Arc<Self>,
-        stream: TcpStream,
+        came: (TcpStream, Peer),
         stopping: Stopping,
         _kept: (OwnedSemaphorePermit, Connected),
     ) {
         let afterwards = Afterwards::default();
-        self.speak_http(stream, stopping.clone(), afterwards.clone())
+        self.speak_http(came, stopping.clone(), afterwards.clone())
             .await;
         if let Some(work) = afterwards.take() {
             work.await;
@@ -125,12 +127,18 @@ impl Face {
     }
 
     /// Speaks HTTP until it is over. Tasks that HTTP/2 starts for its streams end with it.
-    async fn speak_http(&self, stream: TcpStream, stopping: Stopping, afterwards: Afterwards) {
+    async fn speak_http(
+        &self,
+        (stream, peer): (TcpStream, Peer),
+        stopping: Stopping,
+        afterwards: Afterwards,
+    ) {
         let activity = Activity::new();
         let socket = TokioIo::new(Socket::new(stream, &self.limits, activity.clone()));
         let mut told = stopping.clone();
         let watched = service_fn(|mut request: Request<Incoming>| {
             let extensions = request.extensions_mut();
+            extensions.insert(peer);
             extensions.insert(stopping.clone());
             extensions.insert(afterwards.clone());
             activity.clone().during(self.routes.call(request))
@@ -182,12 +190,12 @@ async fn seat(seats: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     seat.expect("the semaphore is never closed")
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 tune(&stream);
-                return stream;
+                return (stream, Peer(address.ip()));
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {

@@ -12,8 +12,9 @@ use sync_store::Store;
 use tokio::time::Instant;
 
 use crate::budget::Budget;
+use crate::rates::Rates;
 use crate::turns::Turns;
-use crate::{Limits, Metrics, Origins};
+use crate::{Limits, Metrics, Origins, Proxies};
 
 /// Longer than any process lives: what is later is as good as never.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -28,6 +29,8 @@ pub struct Service {
     pub clock: Clock,
     /// The web pages that may call with credentials.
     pub origins: Origins,
+    /// The proxies that are believed where a request comes from.
+    pub proxies: Proxies,
     /// Signs in whoever asks, and shows its key set. Only for development; without it both routes are 404.
     pub development_issuer: Option<DevelopmentIssuer>,
     /// The sockets and streams of this node.
@@ -96,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) budget: Budget,
     /// Leave to read for a stream or a socket.
     pub(crate) turns: Arc<Turns>,
+    /// How often everybody has asked.
+    pub(crate) rates: Arc<Rates>,
 }
 
 impl Shared {
@@ -104,6 +109,7 @@ impl Shared {
         Self {
             budget: Budget::new(limits),
             turns: Turns::new(limits.stream_reads),
+            rates: Arc::new(Rates::new(limits, &service.metrics)),
             service,
         }
     }

@@ -37,7 +37,8 @@ async fn admit(service: &Service, parts: &mut Parts) -> Result<Admitted, Refusal
     let client = ClientId::new(&format!("service:{name}"));
     let client = client.map_err(|error| Refusal::ClientId(error.to_string()))?;
     if let Some(notes) = Notes::of(&parts.extensions) {
-        notes.admitted(&user, &app);
+        notes.user(&user);
+        notes.app(&app);
     }
     service.settle(&user).await;
     Ok(Admitted {

@@ -74,6 +74,9 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sync-server"));
         command
             .env_clear()
+            // All users of a story come from one address, as fast as they can.
+            .env("SYNC_RATE_PER_USER", "0")
+            .env("SYNC_RATE_PER_ADDRESS", "0")
             .envs(settings)
             .env("PORT", address.port().to_string())
             .current_dir(folder);

@@ -18,6 +18,7 @@ mod live;
 mod logs;
 mod notices;
 mod operators;
+mod rates;
 mod routes;
 mod schedules;
 mod sockets;

@@ -13,7 +13,7 @@ use sync_store::{
     Grant, MemoryStore, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store,
     StoreError, Swept,
 };
-use sync_transport::{Drained, Limits, Metrics, Origins, Service, serve};
+use sync_transport::{Drained, Limits, Metrics, Origins, Proxies, Service, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -41,6 +41,7 @@ pub(crate) struct Make {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) limits: Limits,
     pub(crate) origins: &'static str,
+    pub(crate) proxies: &'static str,
     pub(crate) keys: bool,
     pub(crate) key_host: Option<String>,
     pub(crate) development: bool,
@@ -54,6 +55,7 @@ impl Default for Make {
             store: Arc::new(MemoryStore::new(Rules::default())),
             limits: Limits::default(),
             origins: "",
+            proxies: "",
             keys: true,
             key_host: None,
             development: false,
@@ -100,6 +102,7 @@ impl Server {
             verifier: Arc::new(Verifier::new(settings, Arc::clone(&clock)).unwrap()),
             clock,
             origins: Origins::parse(make.origins).unwrap(),
+            proxies: Proxies::parse(make.proxies).unwrap(),
             development_issuer: make.development.then_some(own),
             hub: Arc::clone(&make.hub),
             relay: None,

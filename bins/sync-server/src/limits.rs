@@ -1,0 +1,86 @@
+//! Settings of how many connections there may be, and how often users and addresses may ask.
+
+use std::num::NonZeroU32;
+
+use clap::Args;
+use sync_transport::{Limits, Proxies};
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LimitSettings {
+    /// Connections of clients at a time
+    #[arg(long, env = "SYNC_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..), global = true, hide_env_values = true)]
+    pub(crate) sync_max_connections: u32,
+    /// Streams and sockets of one user at a time, on one node
+    #[arg(long, env = "SYNC_LIVE_PER_USER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..), global = true, hide_env_values = true)]
+    pub(crate) sync_live_per_user: u16,
+    /// Requests of one user in a minute, on one node; 0: no limit
+    #[arg(long, env = "SYNC_RATE_PER_USER", default_value_t = 600, value_parser = clap::value_parser!(u32), global = true, hide_env_values = true)]
+    pub(crate) sync_rate_per_user: u32,
+    /// Requests from one address in a minute, on one node; 0: no limit
+    #[arg(long, env = "SYNC_RATE_PER_ADDRESS", default_value_t = 3000, value_parser = clap::value_parser!(u32), global = true, hide_env_values = true)]
+    pub(crate) sync_rate_per_address: u32,
+    /// Addresses and networks (CIDR) of proxies that are believed who their clients are, separated by commas
+    #[arg(
+        long,
+        env = "SYNC_TRUSTED_PROXIES",
+        default_value = "",
+        hide_default_value = true,
+        global = true,
+        hide_env_values = true
+    )]
+    pub(crate) sync_trusted_proxies: String,
+}
+
+impl LimitSettings {
+    /// How many connections there may be.
+    pub(crate) fn connections(&self) -> usize {
+        usize::try_from(self.sync_max_connections).unwrap_or(usize::MAX)
+    }
+
+    /// The proxies that are believed.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the setting.
+    pub(crate) fn proxies(&self) -> Result<Proxies, String> {
+        Proxies::parse(&self.sync_trusted_proxies)
+            .map_err(|error| format!("SYNC_TRUSTED_PROXIES: {error}"))
+    }
+
+    /// Others, and those of each user and each address.
+    pub(crate) fn for_each(&self, others: Limits) -> Limits {
+        Limits {
+            user_rate: NonZeroU32::new(self.sync_rate_per_user),
+            address_rate: NonZeroU32::new(self.sync_rate_per_address),
+            ..others
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        limits: LimitSettings,
+    }
+
+    fn limits(arguments: &[&str]) -> [Option<u32>; 2] {
+        let all = ["x"].iter().chain(arguments);
+        let arguments = Arguments::try_parse_from(all).expect("good arguments");
+        let limits = arguments.limits.for_each(Limits::default());
+        let rate = |rate: Option<NonZeroU32>| rate.map(|rate| rate.get());
+        [rate(limits.user_rate), rate(limits.address_rate)]
+    }
+
+    #[test]
+    fn there_are_limits_unless_they_are_nought() {
+        assert_eq!(limits(&[]), [Some(600), Some(3000)]);
+        let none = ["--sync-rate-per-user=0", "--sync-rate-per-address=0"];
+        assert_eq!(limits(&none), [None; 2]);
+    }
+}
