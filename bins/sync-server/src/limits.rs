@@ -1,6 +1,6 @@
 //! Settings of how many connections there may be, and how often users and addresses may ask.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use clap::Args;
 use sync_transport::{Limits, Proxies};
@@ -19,6 +19,9 @@ pub(crate) struct LimitSettings {
     /// Requests from one address in a minute, on one node; 0: no limit
     #[arg(long, env = "SYNC_RATE_PER_ADDRESS", default_value_t = 3000, value_parser = clap::value_parser!(u32), global = true, hide_env_values = true)]
     pub(crate) sync_rate_per_address: u32,
+    /// Connections of one address at a time, to one node; 0: no limit
+    #[arg(long, env = "SYNC_CONNECTIONS_PER_ADDRESS", default_value_t = 500, value_parser = clap::value_parser!(u32), global = true, hide_env_values = true)]
+    pub(crate) sync_connections_per_address: u32,
     /// Addresses and networks (CIDR) of proxies that are believed who their clients are, separated by commas
     #[arg(
         long,
@@ -34,7 +37,7 @@ pub(crate) struct LimitSettings {
 impl LimitSettings {
     /// How many connections there may be.
     pub(crate) fn connections(&self) -> usize {
-        usize::try_from(self.sync_max_connections).unwrap_or(usize::MAX)
+        size(self.sync_max_connections)
     }
 
     /// The proxies that are believed.
@@ -52,9 +55,14 @@ impl LimitSettings {
         Limits {
             user_rate: NonZeroU32::new(self.sync_rate_per_user),
             address_rate: NonZeroU32::new(self.sync_rate_per_address),
+            address_connections: NonZeroUsize::new(size(self.sync_connections_per_address)),
             ..others
         }
     }
+}
+
+fn size(setting: u32) -> usize {
+    usize::try_from(setting).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -69,18 +77,26 @@ mod tests {
         limits: LimitSettings,
     }
 
-    fn limits(arguments: &[&str]) -> [Option<u32>; 2] {
+    fn limits(arguments: &[&str]) -> [Option<usize>; 3] {
         let all = ["x"].iter().chain(arguments);
         let arguments = Arguments::try_parse_from(all).expect("good arguments");
         let limits = arguments.limits.for_each(Limits::default());
-        let rate = |rate: Option<NonZeroU32>| rate.map(|rate| rate.get());
-        [rate(limits.user_rate), rate(limits.address_rate)]
+        let rate = |rate: Option<NonZeroU32>| rate.map(|rate| rate.get() as usize);
+        [
+            rate(limits.user_rate),
+            rate(limits.address_rate),
+            limits.address_connections.map(NonZeroUsize::get),
+        ]
     }
 
     #[test]
     fn there_are_limits_unless_they_are_nought() {
-        assert_eq!(limits(&[]), [Some(600), Some(3000)]);
-        let none = ["--sync-rate-per-user=0", "--sync-rate-per-address=0"];
-        assert_eq!(limits(&none), [None; 2]);
+        assert_eq!(limits(&[]), [Some(600), Some(3000), Some(500)]);
+        let none = [
+            "--sync-rate-per-user=0",
+            "--sync-rate-per-address=0",
+            "--sync-connections-per-address=0",
+        ];
+        assert_eq!(limits(&none), [None; 3]);
     }
 }

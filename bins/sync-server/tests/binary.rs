@@ -348,6 +348,7 @@ fn an_empty_setting_counts_as_unset() {
         "SYNC_MAX_CONNECTIONS",
         "SYNC_RATE_PER_USER",
         "SYNC_RATE_PER_ADDRESS",
+        "SYNC_CONNECTIONS_PER_ADDRESS",
         "SYNC_TRUSTED_PROXIES",
         "SYNC_HISTORY_DAYS",
         "SYNC_CLOCK_SKEW_SECONDS",

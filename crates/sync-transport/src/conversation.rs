@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use sync_access::{Identity, TokenError};
 use sync_notify::{Interest, Waiting};
 use sync_protocol::{AppId, ClientId, Tables};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -28,6 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use crate::connection::Stopping;
+use crate::farewell::{FAREWELL_TIME, drain};
 use crate::member::{Mail, Member};
 use crate::metered::Metered;
 use crate::rate::{Pace, Rate};
@@ -49,10 +50,6 @@ const WRITE_BUFFER_BYTES: usize = 1024 * 1024;
 const MOVED: &str = "you may see other spaces than before: pull all, and connect again";
 /// What is said to who has no active subscription.
 const INACTIVE: &str = "the subscription is not active";
-/// How long the client may take to hear the last word, and to go.
-const FAREWELL_TIME: Duration = Duration::from_secs(2);
-/// What is passed over of what it was still sending.
-const FAREWELL_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a socket is spoken on.
 type Wire = Metered<TokioIo<Upgraded>>;
@@ -386,17 +383,5 @@ fn broken(error: &Error) -> End {
         Error::Protocol(_) => close(CloseCode::Protocol, "that is no WebSocket frame"),
         Error::Io(error) if Wire::is_over(error) => close(CloseCode::Policy, "too many bytes"),
         _ => End::Gone,
-    }
-}
-
-async fn drain(socket: &mut TokioIo<Upgraded>) {
-    // Not in the task, which would have room for it all the time.
-    let mut buffer = vec![0; 4096];
-    let mut room = FAREWELL_BYTES;
-    while let Ok(bytes @ 1..) = socket.read(&mut buffer).await {
-        room = room.saturating_sub(bytes);
-        if room == 0 {
-            return;
-        }
     }
 }

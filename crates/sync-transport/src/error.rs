@@ -50,6 +50,8 @@ pub(crate) enum Refusal {
     Busy,
     #[error("this user has as many streams and sockets open as one may have: close some")]
     Crowded,
+    #[error("this address has as many connections open as one may have: close some")]
+    CrowdedAddress,
     /// With what the log should say about it.
     #[error("{0}")]
     TooOften(TooOften, Option<&'static str>),
@@ -108,7 +110,9 @@ impl Refusal {
             Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge | Self::Store(StoreError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::Crowded | Self::TooOften(..) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Crowded | Self::CrowdedAddress | Self::TooOften(..) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::NoWebSocket(_) => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Store(StoreError::Unavailable(_))
@@ -143,7 +147,7 @@ impl Refusal {
             Self::TooLarge => "body_too_large",
             Self::SlowBody => "body_too_slow",
             Self::Busy => "server_busy",
-            Self::Crowded => "too_many_connections",
+            Self::Crowded | Self::CrowdedAddress => "too_many_connections",
             Self::TooOften(..) => "rate_limited",
             Self::NoWebSocket(_) => "upgrade_required",
             Self::Origin => "origin_not_allowed",

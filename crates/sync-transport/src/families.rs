@@ -74,6 +74,7 @@ pub(crate) struct Requests {
     pub(crate) seconds: Durations<ByRoute>,
     pub(crate) in_flight: Gauge,
     pub(crate) connections: Gauge,
+    pub(crate) refused: Counter,
     pub(crate) limited: Family<ByLimit, Counter>,
 }
 
@@ -156,6 +157,7 @@ impl Default for Requests {
             seconds: Family::new_with_constructor(durations),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            refused: Counter::default(),
             limited: Family::default(),
         }
     }
@@ -168,6 +170,7 @@ impl Requests {
             "sync_http_request_seconds" "Time from the head of a request to the last byte of its answer, of a stream to its head" self.seconds,
             "sync_http_requests_in_flight" "Requests that are not over yet, without streams" self.in_flight,
             "sync_http_connections" "Connections" self.connections,
+            "sync_connections_refused" "Connections refused, since their address had as many as one may have" self.refused,
             "sync_rate_limited" "Requests and sign-ins refused, since their user or their address asks too often" self.limited,
         );
     }

@@ -1,6 +1,6 @@
 //! How long a request may take and how many may come; what the operator may set, with the values that stand if not.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 /// From the first byte of a request's head to its last; also how long a connection may be idle between requests.
@@ -69,6 +69,9 @@ pub struct Limits {
     /// How many requests may come from one address in a minute, as for `user_rate`, whoever makes them; those for health,
     /// readiness and metrics do not count. An IPv6 network (/64) is one address.
     pub address_rate: Option<NonZeroU32>,
+    /// How many connections one address may have at a time, unless it is a trusted proxy's; `None` for no cap of its own. A
+    /// further one is answered 429, and closed.
+    pub address_connections: Option<NonZeroUsize>,
 }
 
 impl Default for Limits {
@@ -91,6 +94,7 @@ impl Default for Limits {
             stream_reads: STREAM_READS,
             user_rate: None,
             address_rate: None,
+            address_connections: None,
         }
     }
 }

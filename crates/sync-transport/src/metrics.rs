@@ -116,6 +116,11 @@ impl Metrics {
         Connected(self.0.requests.connections.clone())
     }
 
+    /// A connection was refused, since its address had as many as one may have.
+    pub(crate) fn refused(&self) {
+        self.0.requests.refused.inc();
+    }
+
     /// A request was refused, since it came too soon after others.
     pub(crate) fn limited(&self, whose: Whose) {
         let limit = whose.name();

@@ -1,7 +1,8 @@
 //! The accept loop: connections under a cap, each with its time limits, and an end that lets requests finish.
 //!
 //! ```text
-//! accept (waits for a free seat) -> socket -> HTTP/1.1 or HTTP/2 -> router
+//! accept (waits for a free seat) -> a place of its address -> socket -> HTTP/1.1 or HTTP/2 -> router
+//! no place left: 429, without a seat
 //! idle: the client is told to go -> later it is cut off
 //! upgraded: the conversation of the socket, on the same seat
 //! shutdown: no more accepts -> idle connections close, requests under way finish, streams and sockets say so and end
@@ -27,10 +28,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::activity::Activity;
 use crate::connection::{Afterwards, Stopping};
+use crate::error::Refusal;
+use crate::farewell::Farewells;
 use crate::metrics::Connected;
+use crate::places::{Place, Places};
 use crate::service::Service;
 use crate::socket::Socket;
-use crate::source::Peer;
+use crate::source::{Peer, Source};
 use crate::{Limits, router};
 
 /// The longest head of a request, in bytes.
@@ -84,6 +88,7 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(());
     let stopping = Stopping::new(stopping);
     let mut connections = JoinSet::new();
+    let mut door = Door::new(&service);
     tokio::pin!(shutdown);
     loop {
         let next = async { (seat(&seats).await, accept(&listener).await) };
@@ -93,12 +98,47 @@ pub async fn serve(
             next = next => next,
         };
         while connections.try_join_next().is_some() {}
-        let kept = (seat, service.metrics.connected());
+        let Some((stream, place)) = door.admit(stream, peer) else {
+            continue;
+        };
+        let kept = (seat, place, service.metrics.connected());
         let came = (stream, peer);
         connections.spawn(Arc::clone(&face).connection(came, stopping.clone(), kept));
     }
     drop((listener, stopping));
     drain(stop, connections, limits.drain).await
+}
+
+/// Lets only so many in of each address.
+struct Door {
+    service: Arc<Service>,
+    places: Arc<Places>,
+    farewells: Farewells,
+}
+
+impl Door {
+    fn new(service: &Arc<Service>) -> Self {
+        Self {
+            service: Arc::clone(service),
+            places: Places::new(service.limits.address_connections),
+            farewells: Farewells::default(),
+        }
+    }
+
+    /// Gives the connection back if it may come in, with its place. A trusted proxy needs none: it brings many clients.
+    fn admit(&mut self, stream: TcpStream, peer: Peer) -> Option<(TcpStream, Option<Place>)> {
+        if self.service.proxies.trust(peer.0) {
+            return Some((stream, None));
+        }
+        let place = self.places.take(Source::new(peer.0));
+        if place.is_some() {
+            return Some((stream, place));
+        }
+        self.service.metrics.refused();
+        tracing::debug!("an address has as many connections as one may have; one more was refused");
+        self.farewells.tell(stream, Refusal::CrowdedAddress);
+        None
+    }
 }
 
 /// What every connection is served with.
@@ -114,7 +154,7 @@ impl Face {
         self: Arc<Self>,
         came: (TcpStream, Peer),
         stopping: Stopping,
-        _kept: (OwnedSemaphorePermit, Connected),
+        _kept: (OwnedSemaphorePermit, Option<Place>, Connected),
     ) {
         let afterwards = Afterwards::default();
         self.speak_http(came, stopping.clone(), afterwards.clone())

@@ -143,6 +143,7 @@ impl Node {
             // What is hammered here is the database, by a few users from one address.
             .env("SYNC_RATE_PER_USER", "0")
             .env("SYNC_RATE_PER_ADDRESS", "0")
+            .env("SYNC_CONNECTIONS_PER_ADDRESS", "0")
             .env("SYNC_HOST", Ipv4Addr::LOCALHOST.to_string())
             .env("PORT", self.port.to_string())
             .stdin(Stdio::null());

@@ -1,10 +1,12 @@
-//! Users and addresses that ask too often: they are told so, and others are served.
+//! Users and addresses that ask too often, or connect too often: they are told so, and others are served.
 
-use std::num::NonZeroU32;
+use std::io::ErrorKind;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use reqwest::{Response, header::HeaderMap};
 use serde_json::{Value, json};
 use sync_transport::Limits;
+use tokio::io::AsyncWriteExt;
 
 use crate::live::Peer;
 use crate::support::{Make, Server, in_time, keep_log, line, refused};
@@ -252,5 +254,215 @@ mod addresses {
         let detail = line["fields"]["detail"].as_str().unwrap();
         assert!(detail.contains("SYNC_TRUSTED_PROXIES"), "{detail}");
         assert!(!line.to_string().contains("198.51.100"), "{line}");
+    }
+}
+
+mod connections {
+    use super::*;
+    use crate::support::Socket;
+
+    async fn server(each: usize, proxies: &'static str) -> Server {
+        Server::made(Make {
+            limits: Limits {
+                address_connections: NonZeroUsize::new(each),
+                ..Limits::default()
+            },
+            proxies,
+            ..Make::default()
+        })
+        .await
+    }
+
+    /// Asks on a connection of its own, which ends; gives the head and the body of the answer.
+    async fn asked(server: &Server) -> (String, String) {
+        let mut socket = server.socket().await;
+        let asked = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        socket.say(asked).await;
+        let answer = socket.all().await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("it is told");
+        (head.to_owned(), body.to_owned())
+    }
+
+    /// Asks over a connection that stays, until it is the only one.
+    async fn until_alone(watcher: &mut Socket) {
+        let alone = async {
+            loop {
+                watcher
+                    .say("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                    .await;
+                watcher.until("gauge\nsync_http_connections ").await;
+                if watcher.until("\n").await == "1\n" {
+                    break;
+                }
+            }
+        };
+        in_time(alone).await;
+    }
+
+    /// A server of two connections for each address, and one that stays.
+    async fn watched() -> (Server, Socket) {
+        let server = server(2, "").await;
+        let mut watcher = server.socket().await;
+        watcher.ask().await;
+        (server, watcher)
+    }
+
+    async fn is_full(server: &Server) {
+        let (head, _) = asked(server).await;
+        assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+    }
+
+    #[tokio::test]
+    async fn one_more_than_an_address_may_have_is_told_so_and_served_once_another_is_closed() {
+        let server = server(2, "").await;
+        let (mut first, mut second) = (server.socket().await, server.socket().await);
+        first.ask().await;
+        second.ask().await;
+        let (head, body) = asked(&server).await;
+        let length = format!("content-length: {}", body.len());
+        for line in [
+            "HTTP/1.1 429 Too Many Requests",
+            "content-type: application/json",
+            "retry-after: 5",
+            "connection: close",
+            &length,
+        ] {
+            assert!(head.lines().any(|own| own == line), "{line} in {head}");
+        }
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let message = "this address has as many connections open as one may have: close some";
+        let error = json!({"error": "too_many_connections", "message": message});
+        assert_eq!(body, error);
+        drop(first);
+        until_alone(&mut second).await;
+        server.socket().await.ask().await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_a_lot_still_hears_why_it_is_refused() {
+        let server = server(1, "").await;
+        let mut only = server.socket().await;
+        only.ask().await;
+        let mut talker = server.socket().await;
+        let length = 8 << 20;
+        talker
+            .say(format!(
+                "POST /sync/todo HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+            ))
+            .await;
+        // It does not look for an answer before it has said everything.
+        talker.say(vec![b'x'; length]).await;
+        let answer = talker.all().await;
+        assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_takes_no_seat_and_many_of_them_are_just_closed() {
+        let server = Server::with_limits(Limits {
+            connections: 3,
+            address_connections: NonZeroUsize::new(2),
+            ..Limits::default()
+        })
+        .await;
+        let (mut first, mut second) = (server.socket().await, server.socket().await);
+        first.ask().await;
+        second.ask().await;
+        // They say nothing, so that they are waited for as long as that may take.
+        let mut silent = Vec::new();
+        for _ in 0..64 {
+            silent.push(server.socket().await);
+        }
+        let mut one_more = server.socket().await;
+        assert_eq!(one_more.all().await, "");
+        let nothing = silent[63].0.try_read(&mut [0]).unwrap_err();
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "it is waited for");
+        let metrics = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        first.say(metrics).await;
+        first.until("sync_connections_refused_total 65\n").await;
+        for mut socket in silent {
+            assert_eq!(socket.all().await, "", "each is closed in the end");
+        }
+        is_full(&server).await;
+    }
+
+    #[tokio::test]
+    async fn trusted_proxies_have_as_many_as_they_like() {
+        let server = server(1, "127.0.0.1").await;
+        let mut sockets = Vec::new();
+        for _ in 0..5 {
+            let mut socket = server.socket().await;
+            socket.ask().await;
+            sockets.push(socket);
+        }
+    }
+
+    #[tokio::test]
+    async fn however_a_connection_ends_its_place_is_free_again() {
+        let (server, mut watcher) = watched().await;
+        // A client that goes without a word, before its request and after it.
+        drop(server.socket().await);
+        until_alone(&mut watcher).await;
+        let mut idle = server.socket().await;
+        idle.ask().await;
+        is_full(&server).await;
+        drop(idle);
+        until_alone(&mut watcher).await;
+        // One that breaks off.
+        let mut broken = server.socket().await;
+        broken.ask().await;
+        broken.0.set_zero_linger().unwrap();
+        drop(broken);
+        until_alone(&mut watcher).await;
+        // One that speaks nonsense, and is closed by the server.
+        let mut nonsense = server.socket().await;
+        nonsense.say("nonsense\r\n\r\n").await;
+        assert!(nonsense.all().await.starts_with("HTTP/1.1 400 "));
+        until_alone(&mut watcher).await;
+        server.socket().await.ask().await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_a_place_until_it_ends() {
+        let (server, mut watcher) = watched().await;
+        let stream = format!(
+            "GET /sync/todo/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+            server.token("anna")
+        );
+        let mut socket = server.socket().await;
+        socket.say(&stream).await;
+        socket.until(": open").await;
+        is_full(&server).await;
+        drop(socket);
+        until_alone(&mut watcher).await;
+        server.socket().await.ask().await;
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_a_place_until_it_ends_however_it_does() {
+        let (server, mut watcher) = watched().await;
+        // The client is gone.
+        let peer = Peer::member(&server, "/ws", "anna", "phone").await;
+        is_full(&server).await;
+        drop(peer);
+        until_alone(&mut watcher).await;
+        // The server closes it.
+        let mut peer = Peer::connect(&server, "/ws").await;
+        is_full(&server).await;
+        peer.auth("nonsense", None).await;
+        peer.error().await;
+        assert_eq!(peer.closed().await.0, 1008);
+        until_alone(&mut watcher).await;
+        // It breaks the protocol.
+        let mut peer = Peer::connect(&server, "/ws").await;
+        peer.0.get_mut().write_all(&[0xff; 16]).await.unwrap();
+        assert_eq!(peer.closed().await.0, 1002);
+        until_alone(&mut watcher).await;
+        // The handshake is refused, and the connection closed.
+        let mut refused = server.socket().await;
+        let handshake = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        refused.say(handshake).await;
+        assert!(refused.all().await.starts_with("HTTP/1.1 426 "));
+        until_alone(&mut watcher).await;
+        server.socket().await.ask().await;
     }
 }
