@@ -1,5 +1,6 @@
 //! The sync server: settings, the parts that they choose, and the commands.
 
+mod access;
 mod address;
 mod check;
 mod database;

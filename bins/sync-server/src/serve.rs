@@ -8,13 +8,13 @@ use sync_access::{Clock, DevelopmentIssuer, Verifier, VerifierSettings};
 use sync_notify::Hub;
 use sync_protocol::Millis;
 use sync_store_sqlite::READERS;
-use sync_transport::{Drained, Limits, Metrics, Service};
+use sync_transport::{Drained, Limits, Members, Metrics, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::nodes::Nodes;
 use crate::settings::{Command, Database, KeyHosts, Settings};
-use crate::{database, logging, sweep, welcome};
+use crate::{access, database, logging, sweep, welcome};
 
 /// Where `dev` keeps the key that it signs tokens with.
 const DEVELOPMENT_KEY: &str = "sync-data/development-key.pem";
@@ -46,9 +46,20 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
     let nodes = Nodes::join(settings, &hub)?;
     let metrics = Metrics::new();
     let sweeper = tokio::spawn(sweep::sweep(store.clone(), clock.clone(), metrics.clone()));
+    let members = Members {
+        store: store.clone(),
+        hub: hub.clone(),
+        relay: nodes.relay.clone(),
+        clock: clock.clone(),
+        write_roles: settings.write_roles(),
+    };
     let service = Service {
         store,
         verifier,
+        billing: access::billing(settings, &clock)?,
+        exempt_apps: settings.exempt_apps()?,
+        memberships: access::memberships(settings, &clock, members)?,
+        service_keys: access::service_keys(command, settings)?,
         clock,
         origins: settings.origins()?,
         proxies: settings.limits.proxies()?,
@@ -63,7 +74,11 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
         print!("{}", welcome::development(address, &path));
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    let drained = sync_transport::serve(listener, Arc::new(service), stop).await;
+    let service = Arc::new(service);
+    let keys = access::follow_keys(command, settings.clone(), service.clone());
+    let keys = tokio::spawn(keys);
+    let drained = sync_transport::serve(listener, service, stop).await;
+    keys.abort();
     sweeper.abort();
     match drained {
         Drained::Clean => tracing::info!("stopped; every request was answered"),

@@ -1,6 +1,7 @@
 //! Settings: environment variables, each with a flag of the same name that wins. What is wrong is said by name, before
 //! anything starts.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,11 +10,12 @@ use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use sync_notify_nats::NatsError;
+use sync_protocol::AppId;
 use sync_store::Rules;
 use sync_transport::Origins;
 
-use crate::address;
 use crate::limits::LimitSettings;
+use crate::{access, address};
 
 /// The database that is used when none is named.
 const DEFAULT_DATABASE: &str = "sqlite:sync-data/sync.db";
@@ -102,13 +104,13 @@ pub(crate) struct Settings {
     /// A secret of at least 32 bytes for the tokens of rows clients (a later version reads it)
     #[arg(long, env = "JWT_SECRET", global = true, hide_env_values = true)]
     pub(crate) jwt_secret: Option<String>,
-    /// The membership service (a later version asks it)
+    /// The membership service, which says who is in which space; `dev` takes a flag only
     #[arg(long, env = "MANA_AUTH_URL", global = true, hide_env_values = true)]
     pub(crate) mana_auth_url: Option<String>,
-    /// The billing service (a later version asks it)
+    /// The billing service, which says whose subscription is active; `dev` takes a flag only
     #[arg(long, env = "MANA_CREDITS_URL", global = true, hide_env_values = true)]
     pub(crate) mana_credits_url: Option<String>,
-    /// The key for both services
+    /// The key for both services; from 16 bytes on, they may call this server with it, too
     #[arg(long, env = "MANA_SERVICE_KEY", global = true, hide_env_values = true)]
     pub(crate) mana_service_key: Option<String>,
     /// Origins whose pages may call this server, separated by commas
@@ -121,7 +123,28 @@ pub(crate) struct Settings {
         hide_env_values = true
     )]
     pub(crate) cors_origins: String,
-    /// Apps that need no subscription, separated by commas (a later version reads it)
+    /// Roles that write into a space, separated by commas; all others read
+    #[arg(
+        long,
+        env = "SYNC_WRITE_ROLES",
+        value_delimiter = ',',
+        default_value = "owner,admin,member",
+        global = true,
+        hide_env_values = true
+    )]
+    pub(crate) sync_write_roles: Vec<String>,
+    /// Keys by which other services may call this server: `name:key`, separated by commas
+    #[arg(long, env = "SYNC_SERVICE_KEYS", global = true, hide_env_values = true)]
+    pub(crate) sync_service_keys: Option<String>,
+    /// A file of such keys, one a line; it is read again when it changes
+    #[arg(
+        long,
+        env = "SYNC_SERVICE_KEYS_FILE",
+        global = true,
+        hide_env_values = true
+    )]
+    pub(crate) sync_service_keys_file: Option<PathBuf>,
+    /// Apps that need no subscription, separated by commas
     #[arg(
         long,
         env = "BILLING_EXEMPT_APPS",
@@ -196,10 +219,8 @@ impl Arguments {
         let mut arguments = Self::from_arg_matches(matches)?;
         arguments.settings.drop_empty();
         if matches!(arguments.command, Some(Command::Dev)) {
-            let is_flag = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
-            arguments
-                .settings
-                .keep_to_this_machine(is_flag("database_url"));
+            let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+            arguments.settings.keep_to_this_machine(is_flag);
         }
         Ok(arguments)
     }
@@ -216,18 +237,40 @@ impl Settings {
             &mut self.mana_auth_url,
             &mut self.mana_credits_url,
             &mut self.mana_service_key,
+            &mut self.sync_service_keys,
             &mut self.nats_url,
         ] {
             setting.take_if(|text| text.is_empty());
         }
     }
 
-    /// `dev` signs everybody in, so it must not open the database that the environment names, nor ask its key host.
-    fn keep_to_this_machine(&mut self, database_is_flag: bool) {
-        if !database_is_flag {
+    /// `dev` signs everybody in, so it must not open the database that the environment names, nor ask its key host or other
+    /// services.
+    fn keep_to_this_machine(&mut self, is_flag: impl Fn(&str) -> bool) {
+        if !is_flag("database_url") {
             self.database_url = DEFAULT_DATABASE.to_owned();
         }
         self.jwks_url = None;
+        self.mana_auth_url.take_if(|_| !is_flag("mana_auth_url"));
+        self.mana_credits_url
+            .take_if(|_| !is_flag("mana_credits_url"));
+    }
+
+    /// The apps that need no subscription.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the setting.
+    pub(crate) fn exempt_apps(&self) -> Result<BTreeSet<AppId>, String> {
+        let names = words(&self.billing_exempt_apps);
+        let apps = names.map(|name| AppId::new(name));
+        let apps: Result<_, _> = apps.collect();
+        apps.map_err(|error| format!("BILLING_EXEMPT_APPS: an app id {error}"))
+    }
+
+    /// The roles that write into a space.
+    pub(crate) fn write_roles(&self) -> BTreeSet<String> {
+        words(&self.sync_write_roles).map(str::to_owned).collect()
     }
 
     /// The database.
@@ -296,6 +339,8 @@ impl Settings {
         }
         faults.extend(self.origins().err());
         faults.extend(self.limits.proxies().err());
+        faults.extend(self.exempt_apps().err());
+        faults.extend(access::service_keys(command, self).err());
         faults.extend(self.services());
         faults
     }
@@ -392,6 +437,12 @@ impl Settings {
             }
         }
     }
+}
+
+/// The items of a list; white space around them does not count, and empty ones are none.
+fn words(list: &[String]) -> impl Iterator<Item = &str> {
+    let items = list.iter().map(|item| item.trim());
+    items.filter(|item| !item.is_empty())
 }
 
 #[cfg(test)]

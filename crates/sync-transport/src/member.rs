@@ -140,6 +140,10 @@ impl Member {
         if !replace(&mut self.is_greeted, true) {
             return Mail::Greeting;
         }
-        if has_moved { Mail::Moved } else { Mail::Nothing }
+        if has_moved {
+            Mail::Moved
+        } else {
+            Mail::Nothing
+        }
     }
 }
