@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use sync_protocol::{Answer, AppId, Millis, SpaceId, UserId};
+use sync_protocol::{Answer, AppId, Millis, UserId};
 use sync_store::{
-    Grant, MemoryStore, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store,
-    StoreError, Swept,
+    Grant, Membership, MemoryStore, ParkedChange, Pending, Promoted, Promotion, Pull, Push, Pushed,
+    Regranted, Role, Rules, Stats, Store, StoreError, Swept,
 };
 use tokio::sync::watch;
 
@@ -74,8 +74,7 @@ impl Stage {
     }
 
     pub(crate) async fn grant(&self, user: &str, space: &str, role: Option<Role>) {
-        let (user, space) = (UserId::new(user).unwrap(), SpaceId::new(space).unwrap());
-        self.set_grant(user, space, role, NOW).await.unwrap();
+        sync_store::contract::grant(&self.store, user, space, role, NOW).await;
     }
 
     async fn wait(&self, is_so: impl Fn(&State) -> bool) {
@@ -113,14 +112,12 @@ impl Store for Stage {
         })
     }
 
-    fn set_grant(
-        &self,
-        user: UserId,
-        space: SpaceId,
-        role: Option<Role>,
-        now: Millis,
-    ) -> Pending<'_, ()> {
-        self.store.set_grant(user, space, role, now)
+    fn regrant(&self, membership: Membership, now: Millis) -> Pending<'_, Regranted> {
+        self.store.regrant(membership, now)
+    }
+
+    fn promote(&self, promotion: Promotion) -> Pending<'_, Promoted> {
+        self.store.promote(promotion)
     }
 
     fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {

@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-use sync_access::{Clock, DevelopmentIssuer, Verifier, VerifierSettings};
-use sync_notify::Hub;
-use sync_protocol::{AppId, Millis, SpaceId, UserId};
-use sync_store::{
-    Grant, MemoryStore, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store,
-    StoreError, Swept,
+use sync_access::{
+    Billing, Clock, DevelopmentIssuer, DevelopmentKeys, Memberships, ServiceKeys, UpstreamSettings,
+    Verifier, VerifierSettings,
 };
-use sync_transport::{Drained, Limits, Metrics, Origins, Proxies, Service, serve};
+use sync_notify::Hub;
+use sync_protocol::{AppId, Millis, UserId};
+use sync_store::{
+    Grant, Membership, MemoryStore, ParkedChange, Pending, Promoted, Promotion, Pull, Push, Pushed,
+    Regranted, Rules, Stats, Store, StoreError, Swept,
+};
+use sync_transport::{Drained, Limits, Members, Metrics, Origins, Proxies, Service, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -47,6 +50,10 @@ pub(crate) struct Make {
     pub(crate) development: bool,
     pub(crate) metrics: Metrics,
     pub(crate) hub: Arc<Hub>,
+    /// Where billing and memberships are asked.
+    pub(crate) services: Option<String>,
+    pub(crate) exempt_apps: &'static [&'static str],
+    pub(crate) service_keys: &'static str,
 }
 
 impl Default for Make {
@@ -61,6 +68,9 @@ impl Default for Make {
             development: false,
             metrics: Metrics::new(),
             hub: Hub::new(100),
+            services: None,
+            exempt_apps: &[],
+            service_keys: "",
         }
     }
 }
@@ -97,7 +107,26 @@ impl Server {
             key_addresses: make.key_host.into_iter().collect(),
             ..VerifierSettings::default()
         };
+        let upstream = make.services.as_deref().map(UpstreamSettings::at);
+        let members = Members {
+            store: Arc::clone(&make.store),
+            hub: Arc::clone(&make.hub),
+            relay: None,
+            clock: Arc::clone(&clock),
+            write_roles: ["owner", "member"].map(str::to_owned).into(),
+        };
+        let apps = make.exempt_apps.iter().map(|app| AppId::new(app).unwrap());
+        let billing = upstream.as_ref();
+        let billing = billing.map(|at| Billing::new(at, Arc::clone(&clock)).unwrap());
+        let memberships = upstream.as_ref();
+        let memberships =
+            memberships.map(|at| Memberships::new(at, Arc::clone(&clock), members.take()).unwrap());
+        let service_keys = ServiceKeys::parse(make.service_keys, DevelopmentKeys::Refused);
         let service = Service {
+            billing,
+            exempt_apps: apps.collect(),
+            memberships,
+            service_keys: service_keys.unwrap(),
             store: make.store,
             verifier: Arc::new(Verifier::new(settings, Arc::clone(&clock)).unwrap()),
             clock,
@@ -289,14 +318,12 @@ impl Store for Faulty {
         })
     }
 
-    fn set_grant(
-        &self,
-        user: UserId,
-        space: SpaceId,
-        role: Option<Role>,
-        now: Millis,
-    ) -> Pending<'_, ()> {
-        self.store.set_grant(user, space, role, now)
+    fn regrant(&self, membership: Membership, now: Millis) -> Pending<'_, Regranted> {
+        self.store.regrant(membership, now)
+    }
+
+    fn promote(&self, promotion: Promotion) -> Pending<'_, Promoted> {
+        self.store.promote(promotion)
     }
 
     fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
