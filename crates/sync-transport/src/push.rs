@@ -2,8 +2,8 @@
 //!
 //! - In: a token; `X-Client-Id`, which wins over the body's `clientId`; a changeset as JSON, whatever the content type
 //!   says, plain or packed with gzip or zstd, at most 10 MiB before and after.
-//! - Out: 200 with an answer. 401 and 402 without looking at the body; 400, 408, 413, 415 for the body; 503 and 500 if the store
-//!   does not take it. A push that is refused has stored nothing; sending one again is free.
+//! - Out: 200 with an answer. 401, 402 and 429 without looking at the body; 400, 408, 413, 415 for the body; 503 and 500
+//!   if the store does not take it. A push that is refused has stored nothing; sending one again is free.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use sync_protocol::UserId;
 use tokio::time::Instant;
 
+use crate::body;
 use crate::crowd::Crowd;
 use crate::error::Refusal;
 use crate::rate::Pace;
@@ -135,8 +136,10 @@ pub(crate) async fn limit_address(
     let Err(over) = service.rates.of_address(source) else {
         return next.run(request).await;
     };
-    let is_untold = service.proxies.distrust(peer, request.headers());
+    let (parts, body) = request.into_parts();
+    let is_untold = service.proxies.distrust(peer, &parts.headers);
     let hint = is_untold.then_some(UNTOLD_PROXY);
+    body::drain(&parts.headers, body).await;
     Refusal::TooOften(over, hint).into_response()
 }
 

@@ -173,6 +173,17 @@ mod addresses {
     }
 
     #[tokio::test]
+    async fn a_client_that_says_everything_first_still_hears_that_it_asks_too_often() {
+        let server = server(4, "").await;
+        assert_eq!(server.get(PULL).await.status(), 401);
+        let mut talker = server.socket().await;
+        let head = "POST /sync/todo HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n";
+        talker.say(head).await;
+        talker.say(vec![b'x'; 8_000_000]).await;
+        talker.until("HTTP/1.1 429 ").await;
+    }
+
+    #[tokio::test]
     async fn whatever_is_asked_for_counts() {
         for (method, path, status) in [
             ("GET", "/ws", 426),
