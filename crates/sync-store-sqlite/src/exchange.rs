@@ -1,11 +1,13 @@
-//! A push and a pull, each inside one transaction: what a store does around the pure middle that all of them share.
+//! A push, a pull, a promotion and a change of grants, each inside one transaction: what a store does around the pure
+//! middle that all of them share.
 
 use std::collections::HashMap;
 
 use rusqlite::Connection;
-use sync_protocol::Answer;
+use sync_protocol::{Answer, Millis, UserId};
 use sync_store::{
-    Decision, Intake, Loaded, Pull, Push, Pushed, Reach, Rules, Scope, Writes, pull_answer,
+    Decision, Intake, Loaded, Membership, Promoted, Promotion, Pull, Push, Pushed, Reach, Regrant,
+    Regranted, Rules, Scope, Writes, pull_answer,
 };
 
 use crate::failure::{Failure, Outcome};
@@ -13,31 +15,77 @@ use crate::tables::{clock, grants, log, parked, records, window};
 
 /// Takes a push. The one writer has every lock there is, so all that the caller may write counts as locked for writing.
 pub(crate) fn push(connection: &Connection, push: Push, rules: Rules) -> Outcome<Pushed> {
-    let user = &push.caller.user;
-    let reach = Reach::new(user, &grants::of(connection, user)?);
+    let reach = reach(connection, &push.caller.user)?;
     let written = reach.writable().cloned().collect();
-    let intake = Intake::new(push, reach, &written);
+    take(connection, Intake::new(push, reach, &written), rules)
+}
+
+fn take(connection: &Connection, intake: Intake, rules: Rules) -> Outcome<Pushed> {
     let known = load(connection, &intake)?;
-    let scopes: Vec<_> = intake.reach().readable().cloned().collect();
     let decision = intake
         .decide(&known.loaded, rules)?
         .map_err(|missing| Failure::fault(format!("scopes are not locked: {:?}", missing.0)))?;
     let asked = decision.push();
+    let scopes: Vec<_> = decision.readable().cloned().collect();
     let delta = log::delta(connection, &asked.app, &scopes, asked.since)?;
     let base = clock::draw(connection, decision.positions(), asked.now)?;
     write(connection, &decision, decision.writes(base), &known.scopes)?;
-    let page = window::page(connection, &decision.window(delta.horizon))?;
-    Ok(decision.answer(&page, delta, base))
+    let window = decision.window(delta.horizon);
+    let page = window::page(connection, &window)?;
+    Ok(decision.answer((&window, &page), delta, base))
 }
 
 /// Answers a pull.
 pub(crate) fn pull(connection: &Connection, pull: &Pull, rules: Rules) -> Outcome<Answer> {
-    let user = &pull.caller.user;
-    let reach = Reach::new(user, &grants::of(connection, user)?);
+    let reach = reach(connection, &pull.caller.user)?;
     let scopes: Vec<_> = reach.readable().cloned().collect();
     let delta = log::delta(connection, &pull.app, &scopes, pull.since)?;
-    let page = window::page(connection, &pull.window(scopes, delta.horizon))?;
-    Ok(pull_answer(pull, &page, delta, rules))
+    let window = pull.window(&reach, delta.horizon);
+    let page = window::page(connection, &window)?;
+    Ok(pull_answer(pull, &reach, (&window, &page), delta, rules))
+}
+
+/// Whether a promotion would find anything.
+pub(crate) fn has_denied(connection: &Connection, promotion: &Promotion) -> Outcome<bool> {
+    let reach = reach(connection, &promotion.user)?;
+    Ok(!log::denied(connection, promotion, &reach)?.is_empty())
+}
+
+/// Moves a batch of what was denied into the spaces that it is about.
+pub(crate) fn promote(
+    connection: &Connection,
+    promotion: &Promotion,
+    rules: Rules,
+) -> Outcome<Promoted> {
+    let reach = reach(connection, &promotion.user)?;
+    let denied = log::denied(connection, promotion, &reach)?;
+    let Some((intake, next)) = promotion.intake(reach, &denied) else {
+        return Ok(Promoted::default());
+    };
+    let app = intake.push().app.clone();
+    let touched = take(connection, intake, rules)?.touched;
+    let touched = Some((app, touched)).filter(|(_, touched)| !touched.is_empty());
+    Ok(Promoted { touched, next })
+}
+
+/// Takes over what was said of a user's spaces.
+pub(crate) fn regrant(
+    connection: &Connection,
+    membership: &Membership,
+    now: Millis,
+) -> Outcome<Regranted> {
+    let user = &membership.user;
+    let regrant = Regrant::new(&grants::of(connection, user)?, membership);
+    let base = clock::draw(connection, regrant.positions(), now)?;
+    let (changed, outcome) = regrant.grants(base);
+    for grant in &changed {
+        grants::write(connection, user, grant)?;
+    }
+    Ok(outcome)
+}
+
+fn reach(connection: &Connection, user: &UserId) -> Outcome<Reach> {
+    Ok(Reach::new(user, &grants::of(connection, user)?))
 }
 
 /// What is known of the records of a push.
@@ -91,6 +139,9 @@ fn write(
     for (key, state) in &writes.records {
         let deleted_since = state.deleted.then_some(*now);
         records::write(connection, app, key, state, deleted_since)?;
+    }
+    for key in &writes.gone {
+        records::forget(connection, app, key)?;
     }
     parked::keep(connection, &caller.user, app, &writes.parked, *now)
 }

@@ -17,11 +17,18 @@ CREATE TABLE IF NOT EXISTS sync_migrations (
 ) STRICT;
 ";
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "log",
-    sql: include_str!("../migrations/0001_log.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "log",
+        sql: include_str!("../migrations/0001_log.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "spaces",
+        sql: include_str!("../migrations/0002_spaces.sql"),
+    },
+];
 
 /// One file of `migrations/`.
 #[derive(Clone, Copy, Debug)]

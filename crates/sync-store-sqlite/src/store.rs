@@ -1,11 +1,13 @@
 //! [`SqliteStore`]: the trait, spelled as jobs for the threads that own the file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
-use sync_protocol::{Answer, AppId, Millis, SpaceId, UserId};
+use sync_protocol::{Answer, AppId, Millis, UserId};
 use sync_store::{
-    Grant, ParkedChange, Pending, Pull, Push, Pushed, Role, Rules, Stats, Store, StoreError, Swept,
+    Grant, Membership, ParkedChange, Pending, Position, Promoted, Promotion, Pull, Push, Pushed,
+    Regrant, Regranted, Rules, Stats, Store, StoreError, Swept,
 };
 
 use crate::connection::{self, OnlyServer};
@@ -86,21 +88,46 @@ impl Store for SqliteStore {
         self.read(move |connection| exchange::pull(connection, &pull, rules))
     }
 
-    fn set_grant(
-        &self,
-        user: UserId,
-        space: SpaceId,
-        role: Option<Role>,
-        now: Millis,
-    ) -> Pending<'_, ()> {
-        self.write(ROW_BYTES, move |connection| match role {
-            Some(role) => grants::give(connection, &user, &space, role, now),
-            None => grants::take_away(connection, &user, &space),
+    /// Mostly nothing has changed, and nothing is written.
+    fn regrant(&self, membership: Membership, now: Millis) -> Pending<'_, Regranted> {
+        Box::pin(async move {
+            let membership = Arc::new(membership);
+            let told = Arc::clone(&membership);
+            let look = move |connection: &Connection| {
+                let known = grants::of(connection, &told.user)?;
+                Ok(Regrant::new(&known, &told).grants(Position::default()))
+            };
+            let (changed, outcome) = self.read(look).await?;
+            if changed.is_empty() {
+                return Ok(outcome);
+            }
+            self.write(changed.len() * ROW_BYTES, move |connection| {
+                exchange::regrant(connection, &membership, now)
+            })
+            .await
         })
     }
 
     fn grants(&self, user: UserId) -> Pending<'_, Vec<Grant>> {
         self.read(move |connection| grants::of(connection, &user))
+    }
+
+    /// Mostly there is nothing to move, and nothing is written.
+    fn promote(&self, promotion: Promotion) -> Pending<'_, Promoted> {
+        let rules = self.rules;
+        Box::pin(async move {
+            let promotion = Arc::new(promotion);
+            let looked_for = Arc::clone(&promotion);
+            let look = move |connection: &Connection| exchange::has_denied(connection, &looked_for);
+            if !self.read(look).await? {
+                return Ok(Promoted::default());
+            }
+            // Records may be large: nobody waits for it who shares its commit.
+            self.write(usize::MAX, move |connection| {
+                exchange::promote(connection, &promotion, rules)
+            })
+            .await
+        })
     }
 
     fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
@@ -173,7 +200,7 @@ fn bytes(push: &Push) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, mpsc};
+    use std::sync::mpsc;
 
     use serde_json::json;
     use sync_store::contract::{Device, START};

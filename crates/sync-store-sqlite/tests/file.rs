@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
-use sync_protocol::Millis;
+use sync_protocol::{EventIds, Millis, UserId};
 use sync_store::contract::{Device, START};
-use sync_store::{Finding, Rules, Store, StoreError};
+use sync_store::{Finding, Position, Promoted, Promotion, Role, Rules, Store, StoreError};
 use sync_store_sqlite::{SqliteStore, check, migrate};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -69,7 +69,8 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
 #[test]
 fn a_migration_is_done_once_and_told() {
     let (_folder, path) = place();
-    assert_eq!(migrate(&path), Ok(vec!["applied 0001_log".to_owned()]));
+    let applied = ["applied 0001_log", "applied 0002_spaces"];
+    assert_eq!(migrate(&path), Ok(applied.map(str::to_owned).to_vec()));
     assert_eq!(migrate(&path), Ok(Vec::new()));
 }
 
@@ -81,7 +82,7 @@ fn a_check_says_what_it_finds_beside_a_server() {
     let report = check(&path).expect("a sound database");
     for line in [
         "journal mode wal",
-        "schema version 1, up to date",
+        "schema version 2, up to date",
         "integrity ok",
     ] {
         assert!(
@@ -179,6 +180,29 @@ async fn a_push_that_changes_nothing_writes_nothing() {
     let before = commits(&path);
     assert_eq!(phone.push(change).await.appended, 0);
     assert_eq!(phone.push(json!([])).await.appended, 0);
+    assert_eq!(commits(&path), before);
+}
+
+#[tokio::test]
+async fn grants_that_stay_and_a_promotion_that_finds_nothing_write_nothing() {
+    let (_folder, path) = place();
+    let store = open(&path).expect("a new database");
+    let mut phone = Device::new(&store, "anna", "phone");
+    let change =
+        json!([{"table": "tasks", "id": "a", "op": "insert", "data": {}, "spaceId": "club"}]);
+    phone.push(change).await;
+    phone.grant("band", Some(Role::Writer)).await;
+    phone.grant("club", Some(Role::Reader)).await;
+    let before = commits(&path);
+    phone.grant("club", Some(Role::Reader)).await;
+    phone.grant("crew", None).await;
+    let promotion = Promotion {
+        user: UserId::new("anna").expect("an identifier"),
+        after: Position(0),
+        now: START,
+        ids: EventIds::new(START, 7),
+    };
+    assert_eq!(store.promote(promotion).await, Ok(Promoted::default()));
     assert_eq!(commits(&path), before);
 }
 

@@ -2,11 +2,14 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sync_merge::deleted_at;
-use sync_protocol::{AppId, EventId, Millis, UserId};
-use sync_store::{Cursor, Delta, Entry, Loaded, LoadedRow, Position, Scope};
+use sync_protocol::{AppId, EventId, IdentError, Millis, RecordId, SpaceId, TableName, UserId};
+use sync_store::{
+    Cursor, Delta, Denied, Entry, Loaded, LoadedRow, PROMOTION_BATCH, Position, Promotion, Reach,
+    Scope,
+};
 
 use super::{queries, window};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 /// Where the log stands for a reader of these scopes who has read up to `since`. Dead rows do not count: one that is the
 /// last of a scope was a value of a deleted record, and no answer brings it.
@@ -71,6 +74,42 @@ pub(crate) fn event_is_taken(
         .query_row((user.as_str(), event_id.bits().to_be_bytes()), |_| Ok(()))
         .optional()?;
     Ok(taken.is_some())
+}
+
+/// The rows of a user's personal scope that a promotion is to look at: those that are about a space into which the user
+/// may write by now.
+pub(crate) fn denied(
+    connection: &Connection,
+    promotion: &Promotion,
+    reach: &Reach,
+) -> Outcome<Vec<Denied>> {
+    let spaces: Vec<_> = reach.writable().filter_map(Scope::space).collect();
+    if spaces.is_empty() {
+        return Ok(Vec::new());
+    }
+    let spaces = spaces.into_iter().map(SpaceId::as_str);
+    let spaces = serde_json::Value::from_iter(spaces).to_string();
+    let mut statement = connection.prepare_cached(queries::DENIED)?;
+    let mut rows = statement.query((
+        reach.personal().key(),
+        promotion.after.0,
+        spaces,
+        promotion.received_since().0,
+        i64::try_from(PROMOTION_BATCH).unwrap_or(i64::MAX),
+    ))?;
+    let mut denied = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |column| -> Outcome<&str> { Ok(row.get_ref(column)?.as_str()?) };
+        let unreadable = |error: IdentError| Failure::fault(format!("a name of a row {error}"));
+        denied.push(Denied {
+            position: Position(row.get(0)?),
+            app: AppId::new(text(1)?).map_err(unreadable)?,
+            table: TableName::new(text(2)?).map_err(unreadable)?,
+            record: RecordId::new(text(3)?).map_err(unreadable)?,
+            space: SpaceId::new(text(4)?).map_err(unreadable)?,
+        });
+    }
+    Ok(denied)
 }
 
 /// Appends a row.

@@ -85,6 +85,21 @@ WHERE scope = ?1
 ORDER BY position
 ";
 
+pub(super) const DENIED: &str = "
+-- denied
+SELECT position, app_id, table_name, record_id, space_id
+FROM sync_changes INDEXED BY sync_changes_denied
+WHERE scope = ?1
+  AND scope >= 'u:'
+  AND position > ?2
+  AND dead_since IS NULL
+  AND space_id IS NOT NULL
+  AND space_id IN (SELECT value FROM json_each(?3))
+  AND created_at >= ?4
+ORDER BY position
+LIMIT ?5
+";
+
 pub(super) const ROW: &str = "
 -- row
 SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
@@ -171,6 +186,15 @@ SET state = excluded.state,
   END
 ";
 
+pub(super) const FORGET_RECORD: &str = "
+-- forget_record
+DELETE FROM sync_records
+WHERE scope = ?1
+  AND app_id = ?2
+  AND table_name = ?3
+  AND record_id = ?4
+";
+
 pub(super) const DRAW: &str = "
 -- draw
 UPDATE sync_clock
@@ -188,25 +212,21 @@ WHERE only_row = 1
 
 pub(super) const GRANTS: &str = "
 -- grants
-SELECT space_id, role
+SELECT space_id, role, position, asked, doubted
 FROM sync_grants
 WHERE user_id = ?1
 ORDER BY space_id
 ";
 
-pub(super) const GRANT: &str = "
--- grant
-INSERT INTO sync_grants (user_id, space_id, role, position)
-VALUES (?1, ?2, ?3, ?4)
+pub(super) const WRITE_GRANT: &str = "
+-- write_grant
+INSERT INTO sync_grants (user_id, space_id, role, position, asked, doubted)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (user_id, space_id) DO UPDATE
-SET role = excluded.role
-";
-
-pub(super) const REVOKE: &str = "
--- revoke
-DELETE FROM sync_grants
-WHERE user_id = ?1
-  AND space_id = ?2
+SET role = excluded.role,
+  position = excluded.position,
+  asked = excluded.asked,
+  doubted = excluded.doubted
 ";
 
 pub(super) const KEEP_ASIDE: &str = "
@@ -351,24 +371,29 @@ mod tests {
         }
     }
 
+    fn plan(connection: &Connection, text: &str) -> rusqlite::Result<Vec<String>> {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}"))?;
+        (1..=statement.parameter_count())
+            .try_for_each(|place| statement.raw_bind_parameter(place, 1))?;
+        let steps = statement.raw_query().mapped(|row| row.get("detail"));
+        steps.collect()
+    }
+
     #[test]
     fn every_query_finds_its_rows_by_an_index_and_sorts_nothing() {
         let connection = schema();
         for (name, text) in queries() {
-            let plan: Vec<String> = connection
-                .prepare(&format!("EXPLAIN QUERY PLAN {text}"))
-                .and_then(|mut statement| {
-                    (1..=statement.parameter_count())
-                        .try_for_each(|place| statement.raw_bind_parameter(place, 1))?;
-                    statement
-                        .raw_query()
-                        .mapped(|row| row.get("detail"))
-                        .collect()
-                })
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            let plan = plan(&connection, text).unwrap_or_else(|error| panic!("{name}: {error}"));
             let is_costly =
                 |step: &String| step.starts_with("SCAN sync_") || step.contains("TEMP B-TREE");
             assert!(!plan.iter().any(is_costly), "{name}: {plan:?}");
         }
+    }
+
+    #[test]
+    fn what_was_denied_is_found_behind_a_position() {
+        let plan = plan(&schema(), DENIED).unwrap();
+        let step = "SEARCH sync_changes USING INDEX sync_changes_denied (scope=? AND position>?)";
+        assert_eq!(plan[0], step, "{plan:?}");
     }
 }

@@ -69,6 +69,19 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// Forgets a record, whose rows are dead.
+pub(crate) fn forget(connection: &Connection, app: &AppId, key: &RecordKey) -> Outcome<()> {
+    connection
+        .prepare_cached(queries::FORGET_RECORD)?
+        .execute((
+            key.scope.key(),
+            app.as_str(),
+            key.table.as_str(),
+            key.record.as_str(),
+        ))?;
+    Ok(())
+}
+
 /// Reads the column `rows`.
 fn positions(rows: &str) -> Outcome<Vec<i64>> {
     serde_json::from_str(rows)

@@ -1,11 +1,14 @@
-//! Pages of the log: the rows of several scopes and tables in order of position, read no further than the page needs.
+//! Pages of the log: the rows of several stretches and tables in the order in which they are read (`Window::place`), no
+//! further than the page needs.
 //!
-//! The rows of a scope, or of one table of it, come from an index in order of position. Several are merged by runs: the
-//! place whose next row is the lowest is read up to the next row of any other.
+//! The rows of a stretch, or of one table of it, come from an index in order of position. Several are merged by runs:
+//! the place whose next row is the first of all is read up to the next row of any other. A stretch that is read at a
+//! grant stands there as a whole.
 //!
 //! ```text
-//! a   1 2     5 6        run of a up to 2, run of b up to 4, run of a …
-//! b       3 4     7
+//! a   1 2     5 6                      run of a up to 2, run of b up to 4, run of a up to 6, all of c, run of b …
+//! b       3 4         9
+//! c               (1 2 4 6 at 8)
 //! ```
 
 use rusqlite::types::FromSql;
@@ -14,26 +17,20 @@ use sync_protocol::{
     AppId, ClientId, EventId, IdentError, Millis, Op, RecordId, SpaceId, TableName, Tables, UserId,
     Value,
 };
-use sync_store::{Entry, Page, Position, Scope, Window, read_fields};
+use sync_store::{Entry, Page, Position, Scope, Stretch, Window, read_fields};
 
 use super::queries;
 use crate::failure::{Failure, Outcome};
 
 /// The page of a window.
 pub(crate) fn page(connection: &Connection, window: &Window) -> Outcome<Page> {
-    if window.after >= window.until {
-        return Ok(Page::default());
-    }
     let mut catch = Catch::new(window);
-    let mut heads = Vec::with_capacity(window.scopes.len());
+    let mut heads = Vec::with_capacity(window.stretches.len());
     for place in places(window) {
-        heads.extend(head(connection, window, place, window.after)?);
+        heads.extend(head(connection, window, place, place.stretch.after)?);
     }
-    while let Some(first) = take_lowest(&mut heads) {
-        let until = match heads.iter().map(|head| head.position).min() {
-            Some(other) => Position(other.0 - 1),
-            None => window.until,
-        };
+    while let Some(first) = take_first(&mut heads) {
+        let until = first.end_of_run(heads.iter().map(Head::key).min());
         read_run(connection, &first, until, &mut catch)?;
         if catch.is_full() {
             break;
@@ -65,22 +62,27 @@ pub(super) fn gone(position: i64) -> Failure {
     ))
 }
 
-/// Where rows are found in order of position: a scope, or one table of it.
+/// Where rows are found in order of position: a stretch, or one table of it.
 #[derive(Clone, Copy)]
 struct Place<'a> {
-    scope: &'a Scope,
+    stretch: &'a Stretch,
     table: Option<&'a TableName>,
 }
 
 /// All places of a window.
 fn places(window: &Window) -> Vec<Place<'_>> {
-    let scopes = window.scopes.iter();
+    let stretches = window.stretches.iter();
     match &window.tables {
-        Tables::All => scopes.map(|scope| Place { scope, table: None }).collect(),
-        Tables::Only(tables) => scopes
-            .flat_map(|scope| {
+        Tables::All => stretches
+            .map(|stretch| Place {
+                stretch,
+                table: None,
+            })
+            .collect(),
+        Tables::Only(tables) => stretches
+            .flat_map(|stretch| {
                 tables.iter().map(move |table| Place {
-                    scope,
+                    stretch,
                     table: Some(table),
                 })
             })
@@ -92,6 +94,31 @@ fn places(window: &Window) -> Vec<Place<'_>> {
 struct Head<'a> {
     position: Position,
     place: Place<'a>,
+}
+
+/// By what rows of several places are ordered, as [`Window::place`] says.
+type Key = (Position, Position);
+
+impl Head<'_> {
+    fn key(&self) -> Key {
+        let joined = self.place.stretch.joined;
+        (joined.unwrap_or(self.position), self.position)
+    }
+
+    /// Up to where the rows of its place come before the first of all others.
+    fn end_of_run(&self, other: Option<Key>) -> Position {
+        let Stretch { until, joined, .. } = *self.place.stretch;
+        let Some((read_at, position)) = other else {
+            return until;
+        };
+        let before = match joined {
+            Some(grant) if grant < read_at => return until,
+            // Another table of the same space.
+            Some(_) => position,
+            None => read_at,
+        };
+        until.min(Position(before.0 - 1))
+    }
 }
 
 /// The page so far. It has more from the moment when a row was found that no longer fits, and that alone ends the
@@ -129,13 +156,10 @@ impl<'a> Catch<'a> {
     }
 }
 
-fn take_lowest<'a>(heads: &mut Vec<Head<'a>>) -> Option<Head<'a>> {
-    let lowest = heads
-        .iter()
-        .enumerate()
-        .min_by_key(|(_, head)| head.position)?
-        .0;
-    Some(heads.swap_remove(lowest))
+fn take_first<'a>(heads: &mut Vec<Head<'a>>) -> Option<Head<'a>> {
+    let keys = heads.iter().map(Head::key).enumerate();
+    let first = keys.min_by_key(|(_, key)| *key)?.0;
+    Some(heads.swap_remove(first))
 }
 
 /// The first row of a place behind a position.
@@ -145,8 +169,12 @@ fn head<'a>(
     place: Place<'a>,
     after: Position,
 ) -> Outcome<Option<Head<'a>>> {
-    let (app, key) = (window.app.as_str(), place.scope.key());
-    let (after, until) = (after.0, window.until.0);
+    let Stretch { scope, until, .. } = place.stretch;
+    if after >= *until {
+        return Ok(None);
+    }
+    let (app, key) = (window.app.as_str(), scope.key());
+    let (after, until) = (after.0, until.0);
     let next: Option<i64> = match place.table {
         None => connection
             .prepare_cached(queries::NEXT)?
@@ -169,11 +197,13 @@ fn read_run(
     catch: &mut Catch<'_>,
 ) -> Outcome<()> {
     let window = catch.window;
-    let Place { scope, table } = head.place;
-    let (app, key) = (window.app.as_str(), scope.key());
+    let Place { stretch, table } = head.place;
+    let (app, key) = (window.app.as_str(), stretch.scope.key());
     let (after, until) = (head.position.0 - 1, until.0);
-    let user = window.skip.as_ref().map(|(user, _)| user.as_str());
-    let client = window.skip.as_ref().map(|(_, client)| client.as_str());
+    // What a space held when its reader joined is read whole.
+    let skip = window.skip.as_ref().filter(|_| stretch.joined.is_none());
+    let user = skip.map(|(user, _)| user.as_str());
+    let client = skip.map(|(_, client)| client.as_str());
     let mut statement = connection.prepare_cached(match table {
         None => queries::RUN,
         Some(_) => queries::RUN_OF_TABLE,
@@ -183,7 +213,7 @@ fn read_run(
         Some(table) => statement.query((key, app, after, until, user, client, table.as_str()))?,
     };
     while let Some(row) = rows.next()? {
-        catch.take(row, scope)?;
+        catch.take(row, &stretch.scope)?;
         if catch.is_full() {
             break;
         }
