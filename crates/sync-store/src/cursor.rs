@@ -24,7 +24,7 @@ enum Reading {
     Following,
     /// Of everything for the first time, begun when there were the grants up to this position.
     Hydrating(Position),
-    /// Of what a space held when its member joined, at the cursor's position. How far that is read.
+    /// Of what a space held when its member joined, at the position behind the cursor's. How far that is read.
     Joining(Position),
     /// The same, inside a reading of everything.
     HydratingJoining(Position),
@@ -37,23 +37,27 @@ impl Reading {
         if !digits.bytes().all(is_ours) {
             return None;
         }
-        let place = Position(i64::from_str_radix(digits, 16).ok()?);
-        match letter {
-            "h" => Some(Self::Hydrating(place)),
-            "j" => Some(Self::Joining(place)),
-            "k" => Some(Self::HydratingJoining(place)),
+        let number = u64::from_str_radix(digits, 16).ok()?;
+        let position = |number| i64::try_from(number).ok().map(Position);
+        match (letter, number % 2) {
+            ("h", _) => position(number).map(Self::Hydrating),
+            ("j", 0) => position(number / 2).map(Self::Joining),
+            ("j", _) => position(number / 2).map(Self::HydratingJoining),
             _ => None,
         }
     }
 
+    /// The letter of the kind, and its position. Of two cursors inside what a space held, the one that has read less sorts
+    /// first: only behind the position stands whether everything is read.
     fn suffix(self) -> String {
-        let (letter, Position(place)) = match self {
+        let number = |Position(position): Position| position.max(0).unsigned_abs();
+        let (letter, number) = match self {
             Self::Following => return String::new(),
-            Self::Hydrating(began) => ('h', began),
-            Self::Joining(place) => ('j', place),
-            Self::HydratingJoining(place) => ('k', place),
+            Self::Hydrating(began) => ('h', number(began)),
+            Self::Joining(place) => ('j', 2 * number(place)),
+            Self::HydratingJoining(place) => ('j', 2 * number(place) + 1),
         };
-        format!("~{letter}{place:016x}")
+        format!("~{letter}{number:016x}")
     }
 }
 
@@ -77,7 +81,8 @@ impl Cursor {
     }
 
     /// Behind a row of a reading that began here: the row's own position, and the grant at which it is read if it was there
-    /// before its reader joined. `newest` is the position of the newest grant of the reader.
+    /// before its reader joined: then the cursor stands just before the grant, and sorts before the one of whoever has read
+    /// all that the space held. `newest` is the position of the newest grant of the reader.
     pub(crate) fn behind(self, row: Position, joined: Option<Position>, newest: Position) -> Self {
         let reading = match (joined, self.hydrates()) {
             (None, false) => Reading::Following,
@@ -85,7 +90,7 @@ impl Cursor {
             (Some(_), false) => Reading::Joining(row),
             (Some(_), true) => Reading::HydratingJoining(row),
         };
-        let position = joined.unwrap_or(row);
+        let position = joined.map_or(row, |Position(grant)| Position(grant - 1));
         Self { position, reading }
     }
 
@@ -104,7 +109,7 @@ impl Cursor {
     pub(crate) fn backlog(self, grant: Position) -> Backlog {
         match self.reading {
             Reading::Joining(place) | Reading::HydratingJoining(place)
-                if grant == self.position =>
+                if grant.0 - 1 == self.position.0 =>
             {
                 Backlog::After(place)
             }
@@ -199,7 +204,7 @@ mod tests {
         assert_eq!(following.to_string(), "2025-02-01T10:00:00.123456000Z");
         assert_eq!(
             behind(following, 7, Some(9)).to_string(),
-            "2025-02-01T10:00:00.123456009Z~j18200d3a477a0a07"
+            "2025-02-01T10:00:00.123456008Z~j30401a748ef4140e"
         );
     }
 
@@ -211,12 +216,13 @@ mod tests {
             behind(Cursor::BEGINNING, 0, None),
             at(1),
             at(999),
-            at(1000),
             behind(at(0), 12, Some(1000)),
-            behind(at(0), 17, Some(1000)),
-            at(1001),
+            behind(Cursor::BEGINNING, 13, Some(1000)),
+            behind(at(0), 14, Some(1000)),
+            at(1000),
             behind(Cursor::BEGINNING, 12, Some(1001)),
-            behind(Cursor::BEGINNING, 17, Some(1001)),
+            behind(at(0), 17, Some(1001)),
+            at(1001),
         ];
         let texts = sorted.map(|cursor| cursor.to_string());
         assert!(texts.is_sorted(), "{texts:?}");
@@ -259,7 +265,8 @@ mod tests {
             "~h0000000000000000",
             "2025-02-01T10:00:00Z~x0000000000000000",
             "2025-02-01T10:00:00Z~j+000000000000000",
-            "2025-02-01T10:00:00Z~jffffffffffffffff",
+            "2025-02-01T10:00:00Z~hffffffffffffffff",
+            "2025-02-01T10:00:00Z~k0000000000000000",
         ] {
             assert_eq!(Cursor::parse(text).position(), Position(0), "{text}");
             assert!(Cursor::parse(text).hydrates(), "{text}");

@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(
             read(since(10).behind(Position(7), Some(Position(50)), Position(50))),
             [
-                (own(), 50, 90, None),
+                (own(), 49, 90, None),
                 (club(), 7, 50, Some(50)),
                 (club(), 50, 90, None)
             ]

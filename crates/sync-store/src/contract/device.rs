@@ -9,7 +9,8 @@ use sync_protocol::{
 };
 
 use crate::{
-    Caller, Cursor, MAX_PAGE, Membership, Occasion, PAGE_BYTES, Pull, Push, Pushed, Role, Store,
+    Caller, Cursor, MAX_PAGE, Membership, Occasion, PAGE_BYTES, Position, Promoted, Promotion,
+    Pull, Push, Pushed, Regranted, Role, Store,
 };
 
 /// When clauses begin: 2026-01-01T00:00:00Z.
@@ -89,13 +90,13 @@ impl Device {
             changes: changeset.changes,
             parked: changeset.parked,
             now: self.now,
-            ids: EventIds::new(self.now, self.seed()),
+            ids: EventIds::new(self.now, self.seed(changes)),
         }
     }
 
     /// The same for the same request, whatever store it goes to.
-    fn seed(&self) -> u128 {
-        let who = format!("{:?}/{}/{}", self.caller, self.app, self.requests);
+    fn seed(&self, request: &str) -> u128 {
+        let who = format!("{:?}/{}/{}/{request}", self.caller, self.app, self.requests);
         u128::from(sync_merge::digest(who.as_bytes()))
     }
 
@@ -133,6 +134,56 @@ impl Device {
                 return self::changes(&changes);
             }
         }
+    }
+
+    /// Reads some tables to the head in pages of so many changes; all of them as JSON, without event ids.
+    pub(super) async fn pages(&mut self, names: &str, limit: usize) -> Vec<Json> {
+        let mut all = Vec::new();
+        loop {
+            let answer = self.page(names, limit).await;
+            assert!(answer.server_changes.len() <= limit, "a page over {limit}");
+            all.extend(list(&answer));
+            if !answer.has_more {
+                return all;
+            }
+        }
+    }
+
+    /// Tells the store all the spaces of the user of this device, as it is asked for now.
+    pub(super) async fn told(&self, occasion: Occasion, spaces: &[(&str, Role)]) -> Regranted {
+        let space = |name: &str| SpaceId::new(name).expect("an identifier");
+        let membership = Membership {
+            user: self.caller.user.clone(),
+            spaces: spaces
+                .iter()
+                .map(|(name, role)| (space(name), *role))
+                .collect(),
+            asked: self.now,
+            occasion,
+        };
+        let regranted = self.store.regrant(membership, self.now).await;
+        regranted.expect("the answer is taken")
+    }
+
+    /// Lets what was kept for the user of this device alone go where it may go by now: what each batch has touched.
+    pub(super) async fn promote(&mut self) -> Vec<Promoted> {
+        let mut all = Vec::new();
+        let mut after = Some(Position(0));
+        while let Some(position) = after {
+            self.requests += 1;
+            let promotion = Promotion {
+                user: self.caller.user.clone(),
+                after: position,
+                now: self.now,
+                ids: EventIds::new(self.now, self.seed("promote")),
+            };
+            let promoted = self.store.promote(promotion).await;
+            let promoted = promoted.expect("a batch is promoted");
+            assert!(promoted.next.is_none_or(|next| next > position));
+            after = promoted.next;
+            all.push(promoted);
+        }
+        all
     }
 
     /// Gives the user of this device a role in a space, or takes it away, at once.
@@ -186,6 +237,32 @@ pub fn changes(changes: &[sync_protocol::ServerChange]) -> Json {
         }
     }
     list
+}
+
+/// The changes of an answer, each as JSON without its event id.
+pub(super) fn list(answer: &Answer) -> Vec<Json> {
+    match changes(&answer.server_changes) {
+        Json::Array(list) => list,
+        other => vec![other],
+    }
+}
+
+/// The records that some changes are about, in their order.
+pub(super) fn ids(changes: &[Json]) -> Vec<&str> {
+    let ids = changes.iter().filter_map(|change| change["id"].as_str());
+    ids.collect()
+}
+
+/// The same change, naming a space.
+pub(super) fn of(space: &str, mut change: Json) -> Json {
+    change["spaceId"] = json!(space);
+    change
+}
+
+/// The same change as it goes out in a space, written by a user.
+pub(super) fn by(user: &str, mut change: Json) -> Json {
+    change["author"] = json!(user);
+    change
 }
 
 fn tables(names: &str) -> Tables {

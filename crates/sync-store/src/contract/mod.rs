@@ -6,6 +6,8 @@
 mod alike;
 mod deletes;
 mod device;
+mod joining;
+mod leaving;
 mod merging;
 mod outgoing;
 mod positions;
@@ -16,6 +18,8 @@ mod wire;
 pub use alike::*;
 pub use deletes::*;
 pub use device::{Device, START, changes, grant};
+pub use joining::*;
+pub use leaving::*;
 pub use merging::*;
 pub use outgoing::*;
 pub use positions::*;
@@ -81,6 +85,23 @@ macro_rules! contract_suite {
             members_read_a_space_and_others_do_not
             a_write_without_the_role_stays_with_its_author
             a_change_without_a_space_goes_where_the_record_is
+            a_joiner_reads_all_of_the_space_once_and_goes_on
+            a_joiner_reads_rows_as_everybody_does
+            a_push_of_a_joiner_brings_the_space_in_pages
+            a_page_may_end_at_either_edge_of_what_a_space_held
+            a_joiner_misses_nothing_that_is_written_meanwhile
+            spaces_are_read_one_after_the_other
+            a_reading_from_the_beginning_misses_no_space_that_is_joined_meanwhile
+            the_least_cursor_as_text_is_the_one_that_has_read_least
+            an_app_without_rows_has_read_a_space_at_once
+            another_role_sends_nothing_again
+            whoever_was_away_is_told_what_was_left
+            a_leave_is_told_on_every_page_up_to_it
+            whoever_was_away_over_leave_and_return_reads_everything
+            who_comes_back_reads_everything_again
+            an_answer_that_was_wrong_once_changes_nothing
+            an_answer_that_was_under_way_brings_nothing_back
+            a_grant_that_is_taken_away_between_two_pushes_counts
             it_answers_as_the_store_in_memory
         }
     };
