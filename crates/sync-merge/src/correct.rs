@@ -70,9 +70,8 @@ fn comes_by_itself(held: &Held, context: &Context<'_>) -> bool {
         && matches!(held.row, RowRef::Stored(position) if position > context.seen)
 }
 
-/// Appends winners once more, so that the delta brings them to the client that pushes: a row for each author, since a
-/// row has one.
-fn append_again(
+/// Appends winners once more, so that the delta brings them to every client: a row for each author, since a row has one.
+pub(crate) fn append_again(
     plan: &mut Plan,
     record: usize,
     fields: Vec<(FieldName, Value, FieldTime)>,

@@ -8,7 +8,7 @@ use crate::claim::LEAST_MEMORY_MILLIS;
 use crate::correct::send_oversize_corrections_through_the_log;
 use crate::decide::{Draft, decide};
 use crate::fold::Folded;
-use crate::transfer::{absorb, append_absorbed};
+use crate::transfer::{absorb, append_absorbed, append_tied};
 use crate::{Move, Record, RowRef, deleted_at};
 
 /// Who pushes, and when.
@@ -137,8 +137,9 @@ pub fn plan(
         records,
         ..Plan::default()
     };
+    let mut tied = Vec::new();
     for one in moves {
-        absorb(&mut plan.records, context, one);
+        tied.extend(absorb(&mut plan.records, context, one));
     }
     let mut folds: Vec<Folded> = before.iter().map(|_| Folded::default()).collect();
     for (place, (record, change)) in changes.iter().enumerate() {
@@ -162,6 +163,7 @@ pub fn plan(
     for row in &plan.rows {
         plan.records[row.record].version += 1;
     }
+    append_tied(&mut plan, &before, tied);
     send_oversize_corrections_through_the_log(&mut plan, context, &before);
     for (record, known) in before.iter().enumerate() {
         close(&mut plan, record, known);

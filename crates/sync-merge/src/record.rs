@@ -61,6 +61,8 @@ pub struct Record {
     pub claims: Claims,
     /// How many effective changes it has had.
     pub version: i64,
+    /// Whether its delete was of a record of others, and stayed here when the rest moved: it never moves.
+    pub keeps_deletion: bool,
 }
 
 impl Record {

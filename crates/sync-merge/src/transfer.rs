@@ -1,9 +1,11 @@
 //! Moving a record whole: what its author alone had becomes part of another record, which others see.
 
+use std::collections::BTreeMap;
 use std::mem::take;
 
 use sync_protocol::{FieldName, Op};
 
+use crate::correct::append_again;
 use crate::{Context, NewRow, Plan, Record, RowOrigin, RowRef, deleted_at};
 
 /// About how many bytes of values one row of a moved record has; more fields go into further rows.
@@ -29,8 +31,13 @@ pub enum Deletion {
     Stays,
 }
 
-/// Takes a record into another one, before the push is looked at. Each field keeps its version, and for now its row.
-pub(crate) fn absorb(records: &mut [Record], context: &Context<'_>, one: &Move) {
+/// Takes a record into another one, before the push is looked at. Each field keeps its version, and for now its row. What it
+/// gives back are the fields that lost against a write of the same time.
+pub(crate) fn absorb(
+    records: &mut [Record],
+    context: &Context<'_>,
+    one: &Move,
+) -> Vec<(usize, FieldName)> {
     let mut from = take(&mut records[one.from]);
     if one.deletion == Deletion::Stays && from.is_deleted() {
         let stays = from.fields.remove_entry(deleted_at());
@@ -38,18 +45,41 @@ pub(crate) fn absorb(records: &mut [Record], context: &Context<'_>, one: &Move) 
             fields: stays.into_iter().collect(),
             claims: from.claims.split_off(deleted_at()),
             version: from.version,
+            keeps_deletion: true,
             ..Record::default()
         };
     }
     let to = &mut records[one.to];
+    let mut tied = Vec::new();
     for (name, held) in from.fields {
-        let stands = to.fields.get(&name);
-        if stands.is_none_or(|stands| stands.version < held.version) {
-            to.fields.insert(name, held);
+        match to.fields.get(&name) {
+            Some(stands) if stands.version >= held.version => {
+                if stands.version.at == held.version.at && stands.version != held.version {
+                    tied.push((one.to, name));
+                }
+            }
+            _ => {
+                to.fields.insert(name, held);
+            }
         }
     }
     to.inserted = to.inserted.or(from.inserted);
     to.claims.absorb(&from.claims, context.oldest_claim());
+    tied
+}
+
+/// Appends once more what stood against a moved write of the same time: clients that read the moved one later hold that.
+pub(crate) fn append_tied(plan: &mut Plan, before: &[Record], tied: Vec<(usize, FieldName)>) {
+    let mut by_record: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+    for (record, field) in tied {
+        let known = &plan.records[record];
+        let stands = matches!(known.fields[&field].row, RowRef::Stored(_));
+        let again = known.winner(&field).filter(|_| stands);
+        by_record.entry(record).or_default().extend(again);
+    }
+    for (record, fields) in by_record {
+        append_again(plan, record, fields, before);
+    }
 }
 
 /// Appends what still wins of a record that was taken in, once the writes of the push have been let stand against it.
@@ -83,10 +113,16 @@ pub(crate) fn append_absorbed(plan: &mut Plan, context: &Context<'_>, before: &R
                 held.to_everyone = true;
             }
         }
+        // Without a time it would be taken for one of now, whatever its age.
+        let is_dated = fields.is_empty() || fields.iter().any(|(.., at)| !at.is_none());
         plan.rows.push(NewRow {
             record: to,
             origin: RowOrigin::Server,
-            op: if is_insert { Op::Insert } else { Op::Update },
+            op: if is_insert && is_dated {
+                Op::Insert
+            } else {
+                Op::Update
+            },
             user: context.user.clone(),
             client: context.client.clone(),
             fields,

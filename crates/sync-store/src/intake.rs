@@ -3,19 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sync_merge::{Deletion, Move, Record, RowRef};
-use sync_protocol::{
-    Change, EventId, FieldName, FieldWrite, Parked, RecordId, SpaceId, TableName, UserId,
-};
+use sync_protocol::{Change, EventId, RecordId, SpaceId, TableName, UserId};
 
+use crate::room::{Sizes, has_room, park_what_is_too_much};
 use crate::state::{Row, Rows};
 use crate::{Decision, Denied, Position, Push, Reach, RecordState, Rules, Scope, StoreError};
 
 /// The most bytes of values that are loaded for one push.
 pub const MAX_LOAD_BYTES: usize = 256 * 1024 * 1024;
-/// The most bytes that the live rows of a record have; a change that would make it more is parked.
-const MAX_RECORD_BYTES: usize = 64 * 1024 * 1024;
-/// The most fields of a record; a change that would make it more is parked.
-const MAX_RECORD_FIELDS: usize = 4000;
 
 /// What a record is keyed by, within an app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -255,10 +250,12 @@ impl Intake {
         let moves = targets.moves.iter().map(|(from, to)| Move {
             from: *from,
             to: *to,
-            deletion: deletion_of_moved(&records[*to], &loaded.rows, user),
+            deletion: deletion_of_moved(&records[*from], &records[*to], &loaded.rows, user),
         });
-        let moves = moves.collect();
-        park_what_is_too_much(&mut push, &mut targets.of, &records, &loaded.rows);
+        let moves = moves.filter(|one| has_room(&records, one, &loaded.rows));
+        let moves: Vec<_> = moves.collect();
+        let sizes = Sizes::new(&records, &moves, &loaded.rows);
+        park_what_is_too_much(&mut push, &mut targets.of, sizes);
         let Targets { keys, of, .. } = targets;
         Ok(Ok(Decision::new(
             push,
@@ -395,94 +392,14 @@ fn key(scope: &Scope, change: &Change) -> RecordKey {
 }
 
 /// Nobody deletes a record of others by what was meant for its author alone.
-fn deletion_of_moved(to: &Record, rows: &Rows, user: &UserId) -> Deletion {
+fn deletion_of_moved(from: &Record, to: &Record, rows: &Rows, user: &UserId) -> Deletion {
     let others = |row: RowRef| match row {
         RowRef::Stored(position) => rows.get(&position).is_some_and(|row| row.user != *user),
         RowRef::New(_) => false,
     };
-    if to.live_rows().into_iter().any(others) {
+    if from.keeps_deletion || to.live_rows().into_iter().any(others) {
         Deletion::Stays
     } else {
         Deletion::Moves
-    }
-}
-
-/// Keeps aside the changes by which a record would hold more than it may.
-fn park_what_is_too_much(
-    push: &mut Push,
-    targets: &mut Vec<usize>,
-    records: &[Record],
-    rows: &Rows,
-) {
-    let mut sizes: Vec<Option<Size<'_>>> = records.iter().map(|_| None).collect();
-    let fits: Vec<bool> = std::iter::zip(&push.changes, targets.iter())
-        .map(|(change, target)| {
-            let size = sizes[*target].get_or_insert_with(|| Size::of(&records[*target], rows));
-            size.takes(change)
-        })
-        .collect();
-    drop(sizes);
-    if fits.iter().all(|fits| *fits) {
-        return;
-    }
-    let mut verdicts = fits.iter();
-    targets.retain(|_| *verdicts.next().unwrap_or(&true));
-    let mut verdicts = fits.into_iter();
-    let (kept, aside): (Vec<_>, Vec<_>) = std::mem::take(&mut push.changes)
-        .into_iter()
-        .partition(|_| verdicts.next().unwrap_or(true));
-    push.changes = kept;
-    push.parked.extend(aside.into_iter().map(|change| Parked {
-        index: change.index,
-        raw: change.raw,
-        reason: format!(
-            "its record would have more than {MAX_RECORD_FIELDS} fields or {} MiB",
-            MAX_RECORD_BYTES / 1024 / 1024
-        ),
-    }));
-}
-
-/// How much a record holds, with what the changes before have added.
-struct Size<'a> {
-    known: &'a Record,
-    added: BTreeSet<FieldName>,
-    bytes: usize,
-}
-
-impl<'a> Size<'a> {
-    fn of(known: &'a Record, rows: &Rows) -> Self {
-        let bytes = |row| match row {
-            RowRef::Stored(position) => rows.get(&position).map_or(0, |row| row.bytes),
-            RowRef::New(_) => 0,
-        };
-        Self {
-            known,
-            added: BTreeSet::new(),
-            bytes: known.live_rows().into_iter().map(bytes).sum(),
-        }
-    }
-
-    /// Whether a change still fits; then it is counted.
-    fn takes(&mut self, change: &Change) -> bool {
-        let adds = |write: &&FieldWrite| {
-            let held = self.known.fields.get(&write.name).map(|held| &held.version);
-            held.is_none_or(|held| write.at >= held.at && write.value != held.value)
-        };
-        let effective = || change.writes.iter().filter(adds);
-        let new: BTreeSet<_> = effective()
-            .map(|write| &write.name)
-            .filter(|name| !self.known.fields.contains_key(*name) && !self.added.contains(*name))
-            .cloned()
-            .collect();
-        let bytes: usize = effective().map(|write| write.value.as_str().len()).sum();
-        // What adds nothing (a replay, a write that loses, a delete) always fits.
-        let fields = self.known.fields.len() + self.added.len() + new.len();
-        let fits = (new.is_empty() || fields <= MAX_RECORD_FIELDS)
-            && (bytes == 0 || self.bytes + bytes <= MAX_RECORD_BYTES);
-        if fits {
-            self.added.extend(new);
-            self.bytes += bytes;
-        }
-        fits
     }
 }

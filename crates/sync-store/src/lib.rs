@@ -17,6 +17,7 @@ mod intake;
 mod memory;
 mod outgoing;
 mod request;
+mod room;
 mod scope;
 mod state;
 mod store;

@@ -43,6 +43,9 @@ struct Stored {
     /// The claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     c: Vec<StoredClaim>,
+    /// Whether its delete never moves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    k: bool,
 }
 
 type ClientIdText = String;
@@ -87,6 +90,7 @@ impl RecordState {
             f: fields.collect(),
             i: record.inserted.map(position),
             c: claims.collect(),
+            k: record.keeps_deletion,
         };
         Self {
             state: text(&stored),
@@ -130,6 +134,7 @@ impl RecordState {
             inserted: stored.i.map(RowRef::Stored),
             claims,
             version,
+            keeps_deletion: stored.k,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A device of a clause: it pushes and pulls as a client does, and remembers its cursor.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
@@ -27,6 +28,12 @@ pub struct Device {
     /// The server's time at its next request.
     pub now: Millis,
     requests: u64,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} of {}", self.caller.client, self.caller.user)
+    }
 }
 
 impl Device {

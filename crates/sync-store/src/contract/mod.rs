@@ -5,22 +5,27 @@
 
 mod alike;
 mod deletes;
+mod denied;
 mod device;
 mod joining;
 mod leaving;
 mod merging;
+mod moving;
 mod outgoing;
 mod positions;
+mod replica;
 mod scopes;
 mod size;
 mod wire;
 
 pub use alike::*;
 pub use deletes::*;
+pub use denied::*;
 pub use device::{Device, START, changes, grant};
 pub use joining::*;
 pub use leaving::*;
 pub use merging::*;
+pub use moving::*;
 pub use outgoing::*;
 pub use positions::*;
 pub use scopes::*;
@@ -102,6 +107,27 @@ macro_rules! contract_suite {
             an_answer_that_was_wrong_once_changes_nothing
             an_answer_that_was_under_way_brings_nothing_back
             a_grant_that_is_taken_away_between_two_pushes_counts
+            a_change_on_a_record_that_its_author_only_reads_is_kept
+            what_was_denied_goes_into_the_space_with_the_role
+            what_a_stranger_was_denied_goes_in_when_it_joins
+            what_was_denied_counts_at_its_own_time
+            all_that_was_denied_goes_in_batch_by_batch
+            what_was_denied_long_ago_stays_with_its_author
+            a_denied_delete_of_a_record_of_others_stays_with_its_author
+            a_denied_delete_of_an_own_record_goes_in
+            what_goes_into_a_deleted_record_leaves_it_deleted
+            what_was_denied_goes_out_under_the_name_of_its_space
+            a_personal_record_written_with_a_space_moves_whole
+            a_record_moves_into_that_of_the_space_field_by_field
+            writes_of_the_same_time_are_told_when_a_record_moves
+            a_retry_after_a_move_stores_nothing
+            the_times_that_the_server_gave_survive_a_move
+            a_record_whose_push_names_its_space_once_goes_there
+            a_deleted_record_moves_with_its_delete
+            values_without_a_time_do_not_grow_young_by_a_move
+            a_large_record_moves_in_several_rows
+            a_move_does_not_make_a_record_too_large
+            a_denied_change_moves_nothing
             it_answers_as_the_store_in_memory
         }
     };
