@@ -72,6 +72,16 @@ fn web_clients_of_two_users_converge_in_a_space() {
 }
 
 #[test]
+fn whoever_is_in_a_space_at_the_end_holds_the_same_of_it() {
+    let scenario = Scenario {
+        space: true,
+        members: true,
+        ..Scenario::PLAIN
+    };
+    tell(scenario, 400);
+}
+
+#[test]
 fn a_clock_far_ahead_keeps_its_own_values_and_nothing_else() {
     let scenario = Scenario {
         ahead: true,

@@ -1,7 +1,7 @@
 //! The existing web client: its database, its pending changes and its cursors, and how it takes what a server answers.
 //! Several tabs of a browser share one of these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json, json};
 
@@ -46,9 +46,13 @@ pub(crate) struct WebClient {
     tables: Vec<String>,
     /// How many pending changes go into one push; 200 in the real one.
     batch: usize,
+    /// Whether each change names the space that its record has in `spaceId`.
+    pub(crate) names_spaces: bool,
     pub(crate) records: BTreeMap<(String, String), Record>,
     pub(crate) pending: Vec<Pending>,
     pub(crate) cursors: BTreeMap<String, String>,
+    /// The fields that have come for its user alone, by record.
+    pub(crate) personal: BTreeMap<(String, String), BTreeSet<String>>,
     /// Changes of the server that it dropped, or answers that failed as a whole, each with the reason: there may be none.
     pub(crate) dropped: Vec<String>,
 }
@@ -60,9 +64,11 @@ impl WebClient {
             id: id.to_owned(),
             tables: tables.iter().map(|table| (*table).to_owned()).collect(),
             batch,
+            names_spaces: false,
             records: BTreeMap::new(),
             pending: Vec::new(),
             cursors: BTreeMap::new(),
+            personal: BTreeMap::new(),
             dropped: Vec::new(),
         }
     }
@@ -144,6 +150,15 @@ impl WebClient {
     fn apply(&mut self, change: &Json, now: &str) {
         let text = |name: &str| change[name].as_str().expect("checked before").to_owned();
         let key = (text("table"), text("id"));
+        if change.get("author").is_none() {
+            let fields = ["fields", "data"].iter();
+            let names = fields
+                .filter_map(|part| change[part].as_object())
+                .flat_map(Map::keys);
+            let deletion = change.get("deletedAt").map(|_| "deletedAt".to_owned());
+            let personal = self.personal.entry(key.clone()).or_default();
+            personal.extend(names.cloned().chain(deletion));
+        }
         if change["op"] == "delete" || change.get("deletedAt").is_some() {
             self.apply_delete(&key, change["deletedAt"].as_str());
         } else if change["op"] == "insert" {
@@ -308,7 +323,13 @@ impl WebClient {
         record.insert(name.to_owned(), held);
     }
 
-    fn wait(&mut self, change: Json, number: u64) {
+    fn wait(&mut self, mut change: Json, number: u64) {
+        let key = ["table", "id"].map(|name| change[name].as_str().unwrap_or_default().to_owned());
+        let record = self.records.get(&key.into());
+        let space = record.and_then(|record| record.get("spaceId"));
+        if let (true, Some(space)) = (self.names_spaces, space) {
+            change["spaceId"] = space.value.clone();
+        }
         self.pending.push(Pending { number, change });
     }
 }

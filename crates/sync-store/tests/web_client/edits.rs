@@ -8,16 +8,29 @@ use super::{PushRequest, Server, World};
 
 impl<S: Server> World<S> {
     pub(super) fn edit(&mut self, device: usize) {
-        let key = (
-            self.dice.pick(&TABLES).to_owned(),
-            self.dice.pick(&RECORDS).to_owned(),
-        );
+        let id = if self.scenario.members && self.dice.percent(40) {
+            // Records that only this user makes, at first for itself.
+            format!("{}s", self.devices[device].client.user)
+        } else if self.scenario.members && self.dice.percent(10) {
+            // Records of the others, where they are shared.
+            self.dice.pick(&["annas", "bens"]).to_owned()
+        } else {
+            self.dice.pick(&RECORDS).to_owned()
+        };
+        let key = (self.dice.pick(&TABLES).to_owned(), id);
         let now = self.device_now(device);
         self.last_number += 1;
         let number = self.last_number;
         let known = self.devices[device].client.records.contains_key(&key);
         if !known {
-            let data = self.random_data(&now);
+            let is_personal = !RECORDS.contains(&key.1.as_str());
+            if is_personal && !key.1.starts_with(&self.devices[device].client.user) {
+                return;
+            }
+            let mut data = self.random_data(&now);
+            if is_personal {
+                data.remove("spaceId");
+            }
             self.tell(|| format!("{device} at {now} inserts {key:?} {data:?}"));
             self.devices[device].client.insert(&key, data, &now, number);
             return;
@@ -25,6 +38,9 @@ impl<S: Server> World<S> {
         let mut fields = vec![(self.dice.pick(&FIELDS), self.random_value())];
         if self.dice.percent(40) {
             fields.push(("updatedAt", json!(now)));
+        }
+        if self.scenario.members && self.dice.percent(30) {
+            fields.push(("spaceId", json!("club")));
         }
         let live = self.devices[device].client.is_live(&key);
         let kind = self.dice.throw(10);

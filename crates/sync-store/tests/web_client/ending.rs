@@ -11,6 +11,9 @@ impl<S: Server> World<S> {
     pub(super) fn catch_up(&mut self) {
         self.tell(|| "everybody catches up".to_owned());
         self.server_offset = 0;
+        if self.scenario.members {
+            self.settle_members();
+        }
         for device in 0..self.devices.len() {
             while !self.devices[device].flights.is_empty() {
                 self.go_on(device);
@@ -20,6 +23,11 @@ impl<S: Server> World<S> {
                 while !self.devices[device].flights.is_empty() {
                     self.go_on(device);
                 }
+            }
+        }
+        if self.scenario.members {
+            for user in ["anna", "ben"] {
+                self.promote(user);
             }
         }
         for device in 0..self.devices.len() {
@@ -50,8 +58,13 @@ impl<S: Server> World<S> {
 
     /// A device that has never been there reads everything, after whatever was young has grown old.
     fn newcomer(&mut self) -> WebClient {
+        self.newcomer_of(0)
+    }
+
+    /// One of the user of another device.
+    pub(super) fn newcomer_of(&mut self, device: usize) -> WebClient {
         self.now += 2 * SKEW;
-        let user = self.devices[0].client.user.clone();
+        let user = self.devices[device].client.user.clone();
         self.devices.push(Device {
             client: WebClient::new(&user, "newcomer", &TABLES, 200),
             offset: 0,
@@ -65,6 +78,9 @@ impl<S: Server> World<S> {
     }
 
     pub(super) fn compare(&mut self) {
+        if self.scenario.members {
+            return self.compare_members();
+        }
         let newcomer = self.newcomer();
         if !self.scenario.ahead && !self.scenario.program {
             let live: BTreeMap<_, _> = newcomer

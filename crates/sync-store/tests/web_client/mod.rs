@@ -5,6 +5,7 @@ mod client;
 mod dice;
 mod edits;
 mod ending;
+mod members;
 mod oldest;
 mod oracle;
 mod server;

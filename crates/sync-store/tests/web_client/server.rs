@@ -1,9 +1,14 @@
 //! What the models speak with: a server that takes and gives JSON.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sync_protocol::{AppId, Changeset, ClientId, EventIds, Millis, TableName, Tables, UserId};
-use sync_store::{Caller, Cursor, PAGE_BYTES, Pull, Push, Store};
+use sync_protocol::{
+    AppId, Changeset, ClientId, EventIds, Millis, SpaceId, TableName, Tables, UserId,
+};
+use sync_store::{
+    Caller, Cursor, Membership, Occasion, PAGE_BYTES, Position, Promotion, Pull, Push, Role, Store,
+};
 use tokio::runtime::Runtime;
 
 /// A push, as it goes over the wire.
@@ -36,6 +41,12 @@ pub(crate) struct Reply {
 pub(crate) trait Server {
     fn push(&mut self, request: &PushRequest, now: Millis) -> Reply;
     fn pull(&mut self, request: &PullRequest, now: Millis) -> String;
+
+    /// Hears that a user has this role in the club, or none.
+    fn announce(&mut self, user: &str, role: Option<Role>, asked: Millis, now: Millis);
+
+    /// Moves what was denied to where it may be by now.
+    fn promote(&mut self, user: &str, now: Millis);
 
     /// Removes what is dead for long, where it does not do so by itself.
     fn sweep(&mut self, now: Millis);
@@ -101,6 +112,38 @@ impl Server for InProcess {
             .block_on(self.store.pull(pull))
             .expect("the store answers");
         serde_json::to_string(&answer).expect("an answer is JSON")
+    }
+
+    fn announce(&mut self, user: &str, role: Option<Role>, asked: Millis, now: Millis) {
+        let club = SpaceId::new("club").expect("an identifier");
+        let membership = Membership {
+            user: UserId::new(user).expect("an identifier"),
+            spaces: role
+                .map(|role| (club, role))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
+            asked,
+            occasion: Occasion::Announcement,
+        };
+        let regranted = self.store.regrant(membership, now);
+        self.runtime
+            .block_on(regranted)
+            .expect("the store hears it");
+    }
+
+    fn promote(&mut self, user: &str, now: Millis) {
+        let mut after = Some(Position(0));
+        while let Some(position) = after {
+            self.requests += 1;
+            let promotion = Promotion {
+                user: UserId::new(user).expect("an identifier"),
+                after: position,
+                now,
+                ids: EventIds::new(now, self.requests << 64 | self.requests),
+            };
+            let promoted = self.runtime.block_on(self.store.promote(promotion));
+            after = promoted.expect("a batch is promoted").next;
+        }
     }
 
     fn sweep(&mut self, now: Millis) {

@@ -1,10 +1,11 @@
 //! Some devices and a server in a random interleaving: edits, pushes and pulls that overlap, answers that get lost,
 //! databases that get lost, clocks that are off and move.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value as Json;
 use sync_protocol::Millis;
+use sync_store::Role;
 
 use super::{Dice, Oracle, PullRequest, PushRequest, Server, WebClient};
 
@@ -28,6 +29,8 @@ pub(crate) struct Scenario {
     pub(crate) program: bool,
     /// Whether the devices belong to two users and write into a space of theirs.
     pub(crate) space: bool,
+    /// Whether these users join that space, leave it, and have roles that change; and share personal records in it.
+    pub(crate) members: bool,
     /// How many requests of a device can be under way at once.
     pub(crate) flights: usize,
     /// Whether databases get lost.
@@ -46,6 +49,7 @@ impl Scenario {
         ahead: false,
         program: false,
         space: false,
+        members: false,
         flights: 3,
         wipes: true,
         sweeps: false,
@@ -92,6 +96,8 @@ pub(crate) struct World<S> {
     /// Own writes that were ahead of the server when it took them: device, table, record, field, time.
     pub(super) ahead: BTreeSet<(usize, String, String, String, String)>,
     pub(super) last_number: u64,
+    /// What the users of the space may do there, if that changes.
+    pub(super) roles: BTreeMap<String, Option<Role>>,
     /// What has happened, for whoever reads a failure, if somebody does.
     pub(crate) story: Option<Vec<String>>,
 }
@@ -100,15 +106,18 @@ impl<S: Server> World<S> {
     pub(crate) fn new(server: S, scenario: Scenario, seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let batch = dice.pick(&[1, 2, 3, 200]);
-        let devices = (0..3).map(|place| {
-            let user = if scenario.space && place > 0 {
+        let places = if scenario.members { 0..4 } else { 0..3 };
+        let devices = places.map(|place| {
+            let user = if scenario.space && (1..3).contains(&place) {
                 "ben"
             } else {
                 "anna"
             };
             let behind_or_ahead = dice.pick(&[0, 0, 1, 30_000, 60_000]);
+            let mut client = WebClient::new(user, ["c", "a", "b", "d"][place], &TABLES, batch);
+            client.names_spaces = scenario.members;
             Device {
-                client: WebClient::new(user, ["c", "a", "b"][place], &TABLES, batch),
+                client,
                 offset: if scenario.ahead && place == 0 {
                     dice.pick(&[600_000, 86_400_000])
                 } else {
@@ -129,6 +138,7 @@ impl<S: Server> World<S> {
             processed: HashSet::new(),
             ahead: BTreeSet::new(),
             last_number: 0,
+            roles: BTreeMap::new(),
             story: None,
         }
     }
@@ -168,6 +178,7 @@ impl<S: Server> World<S> {
                 self.tell(|| "the server sweeps".to_owned());
                 self.server.sweep(now);
             }
+            5..10 if self.scenario.members => self.change_membership(),
             5..15 if self.scenario.program => self.write_by_program(),
             5..45 => self.edit(device),
             _ if self.devices[device].flights.is_empty() => self.start(device),
@@ -336,6 +347,7 @@ impl<S: Server> World<S> {
         }
         self.processed.extend(sent);
         let answer: Json = serde_json::from_str(&reply.json).expect("an answer is JSON");
+        self.check_members_only(device, &answer);
         let since: Json = serde_json::from_str(body).expect("a body is JSON");
         check_cursor(since["since"].as_str().expect("a text"), &answer);
         reply.json
@@ -354,6 +366,7 @@ impl<S: Server> World<S> {
         let answer = self.server.pull(&request, now);
         let parsed: Json = serde_json::from_str(&answer).expect("an answer is JSON");
         check_cursor(since, &parsed);
+        self.check_members_only(device, &parsed);
         let changes = parsed["serverChanges"].as_array().map_or(0, Vec::len);
         assert!(changes <= request.limit, "a page over its limit: {answer}");
         assert!(
