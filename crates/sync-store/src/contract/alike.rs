@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
-use sync_protocol::{Millis, UserId};
+use sync_protocol::Millis;
 
-use super::device::{Device, START, TIMES, grant};
+use super::device::{Device, START, TIMES};
 use super::size::sweep_all;
-use crate::{MemoryStore, Role, Rules, Store};
+use crate::{MemoryStore, Occasion, Role, Rules, Store};
 
 const SEEDS: u64 = 12;
 const REQUESTS: usize = 60;
@@ -48,7 +48,6 @@ struct World {
     stores: [Arc<dyn Store>; 2],
     /// Each device as the store knows it, and as the oracle does.
     devices: Vec<[Device; 2]>,
-    users: Vec<UserId>,
     seed: u64,
     now: Millis,
     pushed: Vec<(usize, String)>,
@@ -67,14 +66,9 @@ impl World {
             .iter()
             .flat_map(|user| ["a", "b", ""].map(|client| device(user, client)))
             .collect();
-        let users = names
-            .iter()
-            .map(|name| UserId::new(name).expect("an identifier"))
-            .collect();
         Self {
             stores: [store.clone(), oracle.clone()],
             devices,
-            users,
             seed,
             now,
             pushed: Vec::new(),
@@ -87,7 +81,7 @@ impl World {
         for device in &mut self.devices[who] {
             device.now = self.now;
         }
-        match dice.throw(10) {
+        match dice.throw(12) {
             0..5 => {
                 let changes = self.random_changes(dice).to_string();
                 self.push(who, &changes, place).await;
@@ -98,7 +92,8 @@ impl World {
                 self.push(who, &changes, place).await;
             }
             6 if dice.throw(3) == 0 => self.sweep(place).await,
-            6 => self.grant(dice).await,
+            6 => self.tell_memberships(who, dice, place).await,
+            8 => self.promote(who, place).await,
             7 => {
                 for device in &mut self.devices[who] {
                     device.since = String::new();
@@ -150,15 +145,39 @@ impl World {
         assert_eq!(swept[0], swept[1], "{place}: sweep");
     }
 
-    async fn grant(&self, dice: &mut Dice) {
-        let (user, space) = (
-            self.users[dice.throw(2)].clone(),
-            format!("club{}", self.seed),
-        );
-        let role = dice.pick(&[Some(Role::Writer), Some(Role::Reader), None]);
-        for store in &self.stores {
-            grant(&**store, user.as_str(), &space, role, self.now).await;
-        }
+    /// Says what spaces the user of a device has: some, with roles, as somebody asks for them now or asked a while ago.
+    async fn tell_memberships(&mut self, who: usize, dice: &mut Dice, place: &str) {
+        let occasion = dice.pick(&[Occasion::Refresh, Occasion::Refresh, Occasion::Announcement]);
+        let spaces = self.spaces();
+        let roles = [
+            Some(Role::Writer),
+            Some(Role::Writer),
+            Some(Role::Reader),
+            None,
+        ];
+        let spaces = spaces
+            .iter()
+            .filter_map(|space| Some((space.as_str(), dice.pick(&roles)?)));
+        let spaces: Vec<_> = spaces.collect();
+        let ago = dice.pick(&[0, 0, 0, 5_000, 90_000]);
+        let [device, oracle] = &mut self.devices[who];
+        device.wait(-ago);
+        oracle.wait(-ago);
+        let told = device.told(occasion, &spaces).await;
+        let expected = oracle.told(occasion, &spaces).await;
+        assert_eq!(told, expected, "{place}: {occasion:?} of {spaces:?}");
+        assert_eq!(device.grants().await, oracle.grants().await, "{place}");
+    }
+
+    /// Lets what was denied go where it may: each batch touches the same.
+    async fn promote(&mut self, who: usize, place: &str) {
+        let [device, oracle] = &mut self.devices[who];
+        let (promoted, expected) = (device.promote().await, oracle.promote().await);
+        assert_eq!(promoted, expected, "{place}: promotion");
+    }
+
+    fn spaces(&self) -> [String; 2] {
+        ["club", "team"].map(|name| format!("{name}{}", self.seed))
     }
 
     fn random_changes(&self, dice: &mut Dice) -> Json {
@@ -192,8 +211,8 @@ impl World {
         if dice.throw(6) == 0 {
             change["deletedAt"] = self.random_time(dice);
         }
-        if dice.throw(4) == 0 {
-            change["spaceId"] = json!(format!("club{}", self.seed));
+        if dice.throw(3) == 0 {
+            change["spaceId"] = json!(self.spaces()[dice.throw(2)]);
         }
         change
     }

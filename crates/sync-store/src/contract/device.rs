@@ -10,8 +10,8 @@ use sync_protocol::{
 };
 
 use crate::{
-    Caller, Cursor, MAX_PAGE, Membership, Occasion, PAGE_BYTES, Position, Promoted, Promotion,
-    Pull, Push, Pushed, Regranted, Role, Store,
+    Caller, Cursor, Grant, MAX_PAGE, Membership, Occasion, PAGE_BYTES, Position, Promoted,
+    Promotion, Pull, Push, Pushed, Regranted, Role, Store,
 };
 
 /// When clauses begin: 2026-01-01T00:00:00Z.
@@ -170,6 +170,12 @@ impl Device {
         };
         let regranted = self.store.regrant(membership, self.now).await;
         regranted.expect("the answer is taken")
+    }
+
+    /// The grants of the user of this device, as the store has them.
+    pub(super) async fn grants(&self) -> Vec<Grant> {
+        let grants = self.store.grants(self.caller.user.clone()).await;
+        grants.expect("there are grants")
     }
 
     /// Lets what was kept for the user of this device alone go where it may go by now: what each batch has touched.

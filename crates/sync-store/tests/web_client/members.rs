@@ -11,6 +11,7 @@ use super::world::TABLES;
 use super::{Server, WebClient, World};
 
 type Key = (String, String);
+type Values = BTreeMap<Key, BTreeMap<String, Json>>;
 
 impl<S: Server> World<S> {
     /// Somebody gets a role or loses it, or what was denied is looked through.
@@ -71,7 +72,7 @@ impl<S: Server> World<S> {
 
     /// All who may read the space hold the same of every record of it.
     pub(super) fn compare_members(&mut self) {
-        let mut known: Option<(BTreeMap<Key, BTreeMap<String, Json>>, BTreeSet<Key>)> = None;
+        let mut known: Option<(Values, BTreeSet<Key>)> = None;
         for (place, user) in [(0, "anna"), (1, "ben")] {
             let newcomer = self.newcomer_of(place);
             assert_eq!(newcomer.dropped, Vec::<String>::new());
@@ -84,7 +85,7 @@ impl<S: Server> World<S> {
             let shared = live(&newcomer, &kept);
             if let Some((others, skipped)) = &known {
                 let both = kept.union(skipped).cloned().collect();
-                let shared: BTreeMap<_, _> = live(&newcomer, &both);
+                let shared = live(&newcomer, &both);
                 let others = others.iter().filter(|(key, _)| !both.contains(*key));
                 let others: BTreeMap<_, _> = others
                     .map(|(key, fields)| (key.clone(), fields.clone()))
@@ -115,7 +116,7 @@ impl<S: Server> World<S> {
 }
 
 /// The values of the records that are not deleted, without some.
-fn live(client: &WebClient, without: &BTreeSet<Key>) -> BTreeMap<Key, BTreeMap<String, Json>> {
+fn live(client: &WebClient, without: &BTreeSet<Key>) -> Values {
     let records = client.records.iter();
     let records = records.filter(|(key, record)| {
         !without.contains(*key) && !is_deleted(record) && TABLES.contains(&key.0.as_str())

@@ -8,6 +8,7 @@ mod ending;
 mod members;
 mod oldest;
 mod oracle;
+mod scenario;
 mod server;
 mod world;
 
@@ -15,5 +16,6 @@ pub(crate) use client::{Held, Source, WebClient};
 pub(crate) use dice::Dice;
 pub(crate) use oldest::OldestClient;
 pub(crate) use oracle::Oracle;
+pub(crate) use scenario::Scenario;
 pub(crate) use server::{InProcess, PullRequest, PushRequest, Server};
-pub(crate) use world::{Scenario, TABLES, World};
+pub(crate) use world::{TABLES, World};

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use sync_protocol::Millis;
 use sync_store::Role;
 
-use super::{Dice, Oracle, PullRequest, PushRequest, Server, WebClient};
+use super::{Dice, Oracle, PullRequest, PushRequest, Scenario, Server, WebClient};
 
 pub(crate) const TABLES: [&str; 2] = ["tasks", "lists"];
 pub(super) const RECORDS: [&str; 2] = ["r1", "r2"];
@@ -15,47 +15,6 @@ pub(super) const FIELDS: [&str; 3] = ["title", "done", "note"];
 /// 2026-01-01T00:00:00Z.
 const START: i64 = 1_767_225_600_000;
 pub(super) const SKEW: i64 = 300_000;
-
-/// What happens in a story, beside what always does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scenario {
-    /// How many things happen.
-    pub(crate) steps: usize,
-    /// Whether inserts come without times. Such records are the named exception while they are young.
-    pub(crate) timeless: bool,
-    /// Whether the first device is far ahead of the server: a named exception, too.
-    pub(crate) ahead: bool,
-    /// Whether a program that is no web client writes, too: deletes without time, times in other spellings.
-    pub(crate) program: bool,
-    /// Whether the devices belong to two users and write into a space of theirs.
-    pub(crate) space: bool,
-    /// Whether these users join that space, leave it, and have roles that change; and share personal records in it.
-    pub(crate) members: bool,
-    /// How many requests of a device can be under way at once.
-    pub(crate) flights: usize,
-    /// Whether databases get lost.
-    pub(crate) wipes: bool,
-    /// Whether the server forgets what is dead, and nobody undeletes: what was forgotten does not come back.
-    pub(crate) sweeps: bool,
-    /// Whether values are so large that few of them fill a page, and fewer the room for corrections.
-    pub(crate) fat: bool,
-}
-
-impl Scenario {
-    /// Web clients whose clocks are off by less than what is allowed.
-    pub(crate) const PLAIN: Self = Self {
-        steps: 120,
-        timeless: false,
-        ahead: false,
-        program: false,
-        space: false,
-        members: false,
-        flights: 3,
-        wipes: true,
-        sweeps: false,
-        fat: false,
-    };
-}
 
 /// A request of a device that is under way.
 #[derive(Debug)]
