@@ -10,7 +10,7 @@ use super::size::sweep_all;
 use crate::{MemoryStore, Occasion, Role, Rules, Store};
 
 const SEEDS: u64 = 12;
-const REQUESTS: usize = 60;
+const REQUESTS: usize = 100;
 
 /// Sends the same random requests to the store and to the one in memory: every answer is the same, to the byte.
 pub async fn it_answers_as_the_store_in_memory(store: Arc<dyn Store>) {
@@ -94,6 +94,10 @@ impl World {
             6 if dice.throw(3) == 0 => self.sweep(place).await,
             6 => self.tell_memberships(who, dice, place).await,
             8 => self.promote(who, place).await,
+            9 => {
+                self.tell_memberships(who, dice, place).await;
+                self.promote(who, place).await;
+            }
             7 => {
                 for device in &mut self.devices[who] {
                     device.since = String::new();
