@@ -34,6 +34,7 @@ stories! {
     actor_and_origin: "11-actor-and-origin.json",
     schema_version: "12-schema-version.json",
     event_id: "13-event-id.json",
+    space_id_places: "14-space-id-places.json",
     echo_suppression: "15-echo-suppression.json",
     since_values: "16-since-values.json",
     pull_parameters: "17-pull-parameters.json",
@@ -50,6 +51,11 @@ stories! {
     key_service_down: "29-key-service-down.json",
     users_and_apps_isolated: "30-users-and-apps-isolated.json",
     cors: "31-cors.json",
+    billing_inactive: "32-billing-inactive.json",
+    billing_service_down: "33-billing-service-down.json",
+    space_shared: "34-space-shared.json",
+    space_outsider: "35-space-outsider.json",
+    membership_service_down: "36-membership-service-down.json",
     retry: "37-retry.json",
     older_write: "38-older-write.json",
     equal_times: "39-equal-times.json",
@@ -63,6 +69,7 @@ stories! {
     socket_notices: "47-socket-notices.json",
     socket_sign_in: "48-socket-sign-in.json",
     socket_messages: "49-socket-messages.json",
+    space_notices: "50-space-notices.json",
 }
 
 #[test]
@@ -76,7 +83,7 @@ fn every_recorded_story_can_be_read_and_its_differences_apply() {
 }
 
 #[test]
-fn every_recorded_story_that_needs_no_neighbours_is_replayed() {
+fn every_recorded_story_that_needs_no_pages_is_replayed() {
     let ready = |file: &String| Story::load(file).unwrap().can_be_replayed();
     let files: Vec<String> = files().unwrap().into_iter().filter(ready).collect();
     assert_eq!(files, REPLAYED);

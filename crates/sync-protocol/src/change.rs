@@ -7,6 +7,9 @@ use crate::{EventId, FieldName, FieldTime, RecordId, SpaceId, TableName, Value};
 /// The newest schema version that is understood.
 pub const SUPPORTED_SCHEMA_VERSION: i64 = 1;
 
+/// Spaces of this prefix are a client's own name for what is personal.
+const PERSONAL_PREFIX: &str = "_personal:";
+
 /// What a change does to its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,7 +71,7 @@ pub struct Change {
     pub at: FieldTime,
     /// For a delete by `op` or by `deletedAt` at the top: its time, none if it has none. `None` for all else.
     pub deletion: Option<FieldTime>,
-    /// The space that it names.
+    /// The space that it names, as it names it; [`Change::shared_space`] tells whether it is one.
     pub space: Option<SpaceId>,
     /// Opaque: an object that says who acted.
     pub actor: Option<Value>,
@@ -80,4 +83,13 @@ pub struct Change {
     pub event_id: Option<EventId>,
     /// The change as it came, for when it can only be kept aside.
     pub raw: Value,
+}
+
+impl Change {
+    /// The space that it names, unless that is a client's own name for what is personal (`_personal:…`).
+    #[must_use]
+    pub fn shared_space(&self) -> Option<&SpaceId> {
+        let is_shared = |space: &&SpaceId| !space.as_str().starts_with(PERSONAL_PREFIX);
+        self.space.as_ref().filter(is_shared)
+    }
 }

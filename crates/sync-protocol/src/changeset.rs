@@ -333,6 +333,14 @@ mod tests {
                 Some("s"),
             ),
             (
+                r#"{"table":"t","id":"r","op":"insert","spaceId":"","data":{"spaceId":"s"}}"#,
+                Some("s"),
+            ),
+            (
+                r#"{"table":"t","id":"r","op":"insert","data":{"spaceId":""},"fields":{"spaceId":{"value":"s"}}}"#,
+                Some("s"),
+            ),
+            (
                 r#"{"table":"t","id":"r","op":"insert","data":{"spaceId":5}}"#,
                 None,
             ),
@@ -343,7 +351,7 @@ mod tests {
             (r#"{"table":"t","id":"r","op":"insert"}"#, None),
         ] {
             assert_eq!(
-                only(change).space.as_ref().map(crate::SpaceId::as_str),
+                only(change).shared_space().map(crate::SpaceId::as_str),
                 expected,
                 "{change}"
             );

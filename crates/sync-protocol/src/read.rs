@@ -15,8 +15,6 @@ use crate::{
 const DELETED_AT: &str = "deletedAt";
 /// The longest `actor` or `origin`, in bytes.
 const MAX_OPAQUE_BYTES: usize = 64 * 1024;
-/// Spaces of this prefix are a client's own name for what is personal.
-const PERSONAL_PREFIX: &str = "_personal:";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -174,20 +172,16 @@ fn read_space(
     fields: &[RawField<'_>],
     index: usize,
 ) -> Result<Option<SpaceId>, Judgement> {
-    let member = |raw: &RawValue| Value::from(raw).text();
-    let named = text(parts.space_id, "spaceId", index)?
-        .or_else(|| {
-            data.and_then(|data| data.find("spaceId"))
-                .and_then(|raw| member(raw))
-        })
-        .or_else(|| {
-            fields
-                .iter()
-                .find(|field| field.name == "spaceId")?
-                .value
-                .and_then(member)
-        })
-        .filter(|space| !space.is_empty() && !space.starts_with(PERSONAL_PREFIX));
+    // An empty one names none.
+    let given = |space: &String| !space.is_empty();
+    let member = |raw: &RawValue| Value::from(raw).text().filter(given);
+    let in_data = || data.and_then(|data| member(data.find("spaceId")?));
+    let in_fields = || {
+        let field = fields.iter().find(|field| field.name == "spaceId")?;
+        field.value.and_then(member)
+    };
+    let named = text(parts.space_id, "spaceId", index)?.filter(given);
+    let named = named.or_else(in_data).or_else(in_fields);
     named
         .map(|space| identifier("spaceId", &space, SpaceId::new))
         .transpose()

@@ -330,8 +330,7 @@ impl Decision {
 
     fn is_denied(&self, change: &Change) -> bool {
         change
-            .space
-            .as_ref()
+            .shared_space()
             .is_some_and(|space| self.reach.writable_space(space).is_none())
     }
 }

@@ -124,7 +124,7 @@ impl Intake {
         let named = push
             .changes
             .iter()
-            .filter_map(|change| reach.writable_space(change.space.as_ref()?))
+            .filter_map(|change| reach.writable_space(change.shared_space()?))
             .cloned();
         let written = named
             .chain(written.iter().cloned())
@@ -204,7 +204,7 @@ impl Intake {
     fn candidates(&self, change: &Change) -> Vec<RecordKey> {
         let key = |scope: &Scope| key(scope, change);
         let personal = self.reach.personal();
-        match &change.space {
+        match change.shared_space() {
             Some(space) => {
                 let named = self.reach.writable_space(space);
                 named.into_iter().chain([personal]).map(key).collect()
@@ -323,7 +323,7 @@ impl Targets {
     ) -> HashMap<(&'a TableName, &'a RecordId), &'a Scope> {
         let mut named = HashMap::new();
         for change in &intake.push.changes {
-            let space = change.space.as_ref();
+            let space = change.shared_space();
             let Some(scope) = space.and_then(|space| intake.reach.writable_space(space)) else {
                 continue;
             };
@@ -353,7 +353,7 @@ impl Targets {
     ) -> (RecordKey, Option<SpaceId>) {
         let reach = &intake.reach;
         let personal = reach.personal();
-        if let Some(space) = &change.space {
+        if let Some(space) = change.shared_space() {
             let scope = reach.writable_space(space).unwrap_or(personal);
             return (key(scope, change), None);
         }
@@ -368,7 +368,9 @@ impl Targets {
         if let Some(scope) = named.get(&(&change.table, &change.id)) {
             return (key(scope, change), None);
         }
-        let denied = reach.only_readable().find(is_known);
+        // Who calls it personal does not mean to share it.
+        let mut denied = reach.only_readable().filter(|_| change.space.is_none());
+        let denied = denied.find(is_known);
         let denied = denied.and_then(|scope| scope.space().cloned());
         (key(personal, change), denied)
     }

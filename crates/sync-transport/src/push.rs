@@ -71,7 +71,7 @@ async fn ask_about_spaces(service: &Service, push: &Push) -> Result<(), StoreErr
     let named: BTreeSet<_> = push
         .changes
         .iter()
-        .filter_map(|change| change.space.as_ref())
+        .filter_map(|change| change.shared_space())
         .collect();
     let Some(memberships) = service.memberships.as_ref().filter(|_| !named.is_empty()) else {
         return Ok(());

@@ -9,6 +9,7 @@ mod forms;
 mod generate;
 mod http;
 mod live;
+mod neighbours;
 mod page;
 mod prepare;
 mod raw;

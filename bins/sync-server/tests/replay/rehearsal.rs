@@ -43,7 +43,7 @@ impl Rehearsal {
     fn step(&mut self, action: &Action) -> Result<(), Fault> {
         match action {
             Action::Exchange(exchange) => self.exchange(exchange).map(drop),
-            Action::Wait(_) => Ok(()),
+            Action::Wait(_) | Action::Setup(_) => Ok(()),
             Action::Stream(name, step) => self.stream(name, step),
             Action::Socket(name, step) => self.socket(name, step),
         }

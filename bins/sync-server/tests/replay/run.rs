@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::database::Store;
 use super::http::{self, Answer};
 use super::live::Connections;
+use super::neighbours::Neighbours;
 use super::prepare::{Prepared, prepare};
 use super::raw::shortened;
 use super::server::{self, Keys, Server};
@@ -35,22 +36,41 @@ fn try_to_replay(file: &str, store: Store) -> Result<(), Fault> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let database = store.make(folder.path())?;
     let mut world = World::new(&story.setup);
-    let server = start(story.setup, folder.path(), &database.url, &world)?;
-    let mut connections = Connections::to(server.address);
+    let setup = &story.setup;
+    let neighbours = Neighbours::start()?;
+    neighbours.tell(&setup.neighbours, &setup.users, &mut world)?;
+    let server = start(setup, &neighbours, folder.path(), &database.url, &world)?;
+    let mut stage = Stage {
+        connections: Connections::to(server.address),
+        server,
+        neighbours,
+        users: setup.users.clone(),
+        world,
+    };
     for step in step::read(story.steps)? {
-        play(&step, &server, &mut connections, &mut world).map_err(|fault| {
+        stage.play(&step).map_err(|fault| {
             format!(
                 "step {}: {fault}\n\nthe end of the server's log:\n{}",
                 step.number,
-                server.log()
+                stage.server.log()
             )
         })?;
     }
     Ok(())
 }
 
+/// What a story is played with.
+struct Stage {
+    connections: Connections,
+    server: Server,
+    neighbours: Neighbours,
+    users: Vec<String>,
+    world: World,
+}
+
 fn start(
-    setup: Setup,
+    setup: &Setup,
+    neighbours: &Neighbours,
     folder: &std::path::Path,
     database_url: &str,
     world: &World,
@@ -64,26 +84,28 @@ fn start(
     } else {
         (Keys::There, server::serve_keys(world.key_set())?)
     };
-    let mut settings = setup.settings;
+    let mut settings = setup.settings.clone();
+    settings.extend(neighbours.settings(&setup.unreachable));
     settings.insert("DATABASE_URL".to_owned(), database_url.to_owned());
     settings.insert("JWKS_URL".to_owned(), jwks_url);
     Server::start(folder, &settings, keys)
 }
 
-fn play(
-    step: &Step,
-    server: &Server,
-    connections: &mut Connections,
-    world: &mut World,
-) -> Result<(), Fault> {
-    match &step.action {
-        Action::Exchange(exchange) => exchange_in_time(exchange, server, world),
-        Action::Wait(ms) => {
-            std::thread::sleep(Duration::from_millis(*ms));
-            Ok(())
+impl Stage {
+    fn play(&mut self, step: &Step) -> Result<(), Fault> {
+        let Self {
+            connections, world, ..
+        } = self;
+        match &step.action {
+            Action::Exchange(exchange) => exchange_in_time(exchange, &self.server, world),
+            Action::Wait(ms) => {
+                std::thread::sleep(Duration::from_millis(*ms));
+                Ok(())
+            }
+            Action::Setup(told) => self.neighbours.tell(told, &self.users, world),
+            Action::Stream(name, step) => connections.stream(name, step, world),
+            Action::Socket(name, step) => connections.socket(name, step, world),
         }
-        Action::Stream(name, step) => connections.stream(name, step, world),
-        Action::Socket(name, step) => connections.socket(name, step, world),
     }
 }
 

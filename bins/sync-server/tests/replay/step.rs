@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::neighbours::Told;
 use super::page::{ExpectedEvent, Page};
 use super::prepare::Content;
 use super::story::{Exchange, Repeat};
@@ -25,6 +26,8 @@ pub(crate) enum Action {
     Exchange(Exchange),
     /// Waits so many milliseconds.
     Wait(u64),
+    /// Has the neighbours say something else.
+    Setup(Told),
     /// Does something with the stream of this name.
     Stream(String, StreamStep),
     /// Does something with the socket of this name.
@@ -111,7 +114,7 @@ pub(crate) struct Outgoing {
 
 #[derive(Deserialize)]
 #[serde(tag = "kind", deny_unknown_fields)]
-enum Told {
+enum ToldOfStream {
     #[serde(rename = "sse-open")]
     Open(Box<Exchange>),
     #[serde(rename = "sse-event")]
@@ -193,6 +196,7 @@ fn action(mut step: Value) -> Result<Action, Fault> {
             members.remove("kind");
             match kind.as_str() {
                 "http" => parsed(step).map(Action::Exchange),
+                "setup" => parsed(step).map(Action::Setup),
                 "wait" => parsed(step).map(|Wait { ms }| Action::Wait(ms)),
                 _ => Err(format!("a step of kind {kind:?} cannot be replayed yet")),
             }
@@ -200,13 +204,13 @@ fn action(mut step: Value) -> Result<Action, Fault> {
     }
 }
 
-fn stream_step(told: Told) -> Result<StreamStep, Fault> {
+fn stream_step(told: ToldOfStream) -> Result<StreamStep, Fault> {
     Ok(match told {
-        Told::Open(exchange) => StreamStep::Open(exchange),
-        Told::Event(event) => StreamStep::Page(Page::new(vec![event])?),
-        Told::Events { events } => StreamStep::Page(Page::new(events)?),
-        Told::Silent { ms } => StreamStep::Silent(ms),
-        Told::Close {} => StreamStep::Close,
+        ToldOfStream::Open(exchange) => StreamStep::Open(exchange),
+        ToldOfStream::Event(event) => StreamStep::Page(Page::new(vec![event])?),
+        ToldOfStream::Events { events } => StreamStep::Page(Page::new(events)?),
+        ToldOfStream::Silent { ms } => StreamStep::Silent(ms),
+        ToldOfStream::Close {} => StreamStep::Close,
     })
 }
 
