@@ -320,7 +320,9 @@ async fn a_hundred_announcements_during_a_call_make_one_more() {
     world.release();
     assert_eq!(first.await.unwrap(), Ok(()));
     world.asked(2).await;
+    let late = world.settling().await;
     world.release();
+    assert_eq!(late.await.unwrap(), NOW);
     for task in tasks {
         assert_eq!(task.await.unwrap(), Ok(()));
     }

@@ -207,10 +207,11 @@ async fn after_five_failures_in_a_row_a_service_is_left_alone_for_ten_seconds() 
     world.clock.step(10 * SECOND - 1);
     let left_alone = unanswered(UpstreamError::LeftAlone);
     assert_eq!(world.settle("anna").await, left_alone);
+    world.services.set_inactive("carl");
+    assert!(world.is_active("carl").await);
     world.clock.step(1);
     assert_eq!(world.settle("anna").await, Ok(Settled::Now));
-    world.services.set_inactive("user 7");
-    let is_known = !world.is_active("user 7").await;
+    let is_known = !world.is_active("carl").await;
     assert!(is_known, "that nobody was asked is not remembered");
     let (billing, memberships) = (world.billing.figures(), world.memberships.figures());
     assert!(!billing.breaker_open && !memberships.breaker_open);
