@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use sync_protocol::{ClientId, FieldName, FieldTime, UserId, Value};
+use sync_protocol::{ClientId, FieldName, FieldTime, SpaceId, UserId, Value};
 
 use crate::Claims;
 
@@ -63,6 +63,8 @@ pub struct Record {
     pub version: i64,
     /// Whether its delete was of a record of others, and stayed here when the rest moved: it never moves.
     pub keeps_deletion: bool,
+    /// The space that it was meant for, if its author was not allowed to write there.
+    pub meant_for: Option<SpaceId>,
 }
 
 impl Record {

@@ -46,6 +46,7 @@ pub(crate) fn absorb(
             claims: from.claims.split_off(deleted_at()),
             version: from.version,
             keeps_deletion: true,
+            meant_for: from.meant_for.take(),
             ..Record::default()
         };
     }

@@ -141,6 +141,11 @@ impl Decision {
             RowOrigin::Change(place) => Some(&self.push.changes[place]),
             RowOrigin::Server => None,
         };
+        let named = match change {
+            Some(change) => change.space.as_ref(),
+            None => self.plan.records[row.record].meant_for.as_ref(),
+        };
+        let space = key.scope.space().or(named);
         Entry {
             position,
             scope: key.scope.clone(),
@@ -152,11 +157,7 @@ impl Decision {
             fields: row.fields.clone(),
             user: row.user.clone(),
             client: row.client.clone(),
-            space: key
-                .scope
-                .space()
-                .or(change.and_then(|change| change.space.as_ref()))
-                .cloned(),
+            space: space.cloned(),
             received: self.push.now,
             schema_version: change.map_or(SUPPORTED_SCHEMA_VERSION, |change| change.schema_version),
             actor: change.and_then(|change| change.actor.clone()),

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sync_merge::{Deletion, Move, Record, RowRef};
-use sync_protocol::{Change, EventId, RecordId, SpaceId, TableName, UserId};
+use sync_protocol::{Change, EventId, RecordId, TableName, UserId};
 
 use crate::room::{Sizes, has_room, park_what_is_too_much};
 use crate::state::{Row, Rows};
+use crate::targets::{Known, Targets, key};
 use crate::{Decision, Denied, Position, Push, Reach, RecordState, Rules, Scope, StoreError};
 
 /// The most bytes of values that are loaded for one push.
@@ -224,7 +225,13 @@ impl Intake {
         loaded: &Loaded,
         rules: Rules,
     ) -> Result<Result<Decision, ScopesMissing>, StoreError> {
-        let mut targets = Targets::of(&self, loaded);
+        let read = |(key, (state, version)): (&RecordKey, &(String, i64))| {
+            let record = RecordState::read(state, *version, &loaded.rows)?;
+            Ok((key.clone(), record))
+        };
+        let known = loaded.records.iter().map(read);
+        let mut known = known.collect::<Result<Known, StoreError>>()?;
+        let mut targets = Targets::new(&self.push.changes, &self.reach, &self.promoted, &known);
         let missing: BTreeSet<_> = targets
             .keys
             .iter()
@@ -234,17 +241,16 @@ impl Intake {
         if !missing.is_empty() {
             return Ok(Err(ScopesMissing(missing)));
         }
-        let read = |key| match loaded.records.get(key) {
-            Some((state, version)) => RecordState::read(state, *version, &loaded.rows),
-            None => Ok(Record::default()),
-        };
-        let records = targets.keys.iter().map(read);
-        let records = records.collect::<Result<Vec<_>, _>>()?;
+        let records = targets.keys.iter().map(|key| known.remove(key));
+        let mut records: Vec<_> = records.map(Option::unwrap_or_default).collect();
         let Intake {
             mut push, reach, ..
         } = self;
-        for (change, denied) in std::iter::zip(&mut push.changes, &mut targets.denied) {
-            change.space = denied.take().or(change.space.take());
+        for (place, denied) in targets.denied.iter_mut().enumerate() {
+            if let Some(space) = denied.take() {
+                push.changes[place].space = Some(space.clone());
+                records[targets.of[place]].meant_for = Some(space);
+            }
         }
         let user = &push.caller.user;
         let moves = targets.moves.iter().map(|(from, to)| Move {
@@ -283,114 +289,6 @@ pub(crate) struct Edits {
     pub(crate) targets: Vec<usize>,
     /// The records that move.
     pub(crate) moves: Vec<Move>,
-}
-
-/// Where the changes of a push go.
-#[derive(Debug, Default)]
-struct Targets {
-    keys: Vec<RecordKey>,
-    places: HashMap<RecordKey, usize>,
-    /// The place of the record of each change.
-    of: Vec<usize>,
-    /// Of each change the space that it is about though it names none, and into which its author may not write.
-    denied: Vec<Option<SpaceId>>,
-    /// The personal records that move, and where to.
-    moves: BTreeMap<usize, usize>,
-}
-
-impl Targets {
-    fn of(intake: &Intake, loaded: &Loaded) -> Self {
-        let mut targets = Self::default();
-        for (from, to) in &intake.promoted {
-            targets.move_record(loaded, from, to);
-        }
-        let named = targets.named(intake, loaded);
-        for change in &intake.push.changes {
-            let (key, denied) = targets.target(intake, loaded, &named, change);
-            let place = targets.place(&key);
-            targets.of.push(place);
-            targets.denied.push(denied);
-        }
-        targets
-    }
-
-    /// The records that the push names a space for, with the first such space. Where the author has one of them in the
-    /// personal scope, it moves whole.
-    fn named<'a>(
-        &mut self,
-        intake: &'a Intake,
-        loaded: &Loaded,
-    ) -> HashMap<(&'a TableName, &'a RecordId), &'a Scope> {
-        let mut named = HashMap::new();
-        for change in &intake.push.changes {
-            let space = change.shared_space();
-            let Some(scope) = space.and_then(|space| intake.reach.writable_space(space)) else {
-                continue;
-            };
-            named.entry((&change.table, &change.id)).or_insert(scope);
-            let from = key(intake.reach.personal(), change);
-            self.move_record(loaded, &from, &key(scope, change));
-        }
-        named
-    }
-
-    fn move_record(&mut self, loaded: &Loaded, from: &RecordKey, to: &RecordKey) {
-        if loaded.records.contains_key(from) {
-            let (from, to) = (self.place(from), self.place(to));
-            self.moves.entry(from).or_insert(to);
-        }
-    }
-
-    /// Where a change goes: where its space says, else where its author has that record and may write it (by this very push,
-    /// too), else to the personal scope. What belongs into a space that its author may only read goes there, too, and is
-    /// denied the space.
-    fn target(
-        &self,
-        intake: &Intake,
-        loaded: &Loaded,
-        named: &HashMap<(&TableName, &RecordId), &Scope>,
-        change: &Change,
-    ) -> (RecordKey, Option<SpaceId>) {
-        let reach = &intake.reach;
-        let personal = reach.personal();
-        if let Some(space) = change.shared_space() {
-            let scope = reach.writable_space(space).unwrap_or(personal);
-            return (key(scope, change), None);
-        }
-        let is_known = |scope: &&Scope| {
-            let key = key(scope, change);
-            loaded.records.contains_key(&key) || self.places.contains_key(&key)
-        };
-        let known = reach.writable().find(is_known).unwrap_or(personal);
-        if known != personal {
-            return (key(known, change), None);
-        }
-        if let Some(scope) = named.get(&(&change.table, &change.id)) {
-            return (key(scope, change), None);
-        }
-        // Who calls it personal does not mean to share it.
-        let mut denied = reach.only_readable().filter(|_| change.space.is_none());
-        let denied = denied.find(is_known);
-        let denied = denied.and_then(|scope| scope.space().cloned());
-        (key(personal, change), denied)
-    }
-
-    fn place(&mut self, key: &RecordKey) -> usize {
-        if let Some(place) = self.places.get(key) {
-            return *place;
-        }
-        self.keys.push(key.clone());
-        self.places.insert(key.clone(), self.keys.len() - 1);
-        self.keys.len() - 1
-    }
-}
-
-fn key(scope: &Scope, change: &Change) -> RecordKey {
-    RecordKey {
-        scope: scope.clone(),
-        table: change.table.clone(),
-        record: change.id.clone(),
-    }
 }
 
 /// Nobody deletes a record of others by what was meant for its author alone.

@@ -21,6 +21,7 @@ mod room;
 mod scope;
 mod state;
 mod store;
+mod targets;
 
 pub use cursor::{Cursor, Position};
 pub use decision::{Decision, Writes};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use sync_merge::{Claim, Claimed, Held, Record, RowRef, Version, deleted_at};
-use sync_protocol::{ClientId, FieldName, FieldTime, UserId, Value};
+use sync_protocol::{ClientId, FieldName, FieldTime, SpaceId, UserId, Value};
 
 use crate::StoreError;
 
@@ -46,6 +46,9 @@ struct Stored {
     /// Whether its delete never moves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     k: bool,
+    /// The space that it was meant for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    s: Option<SpaceId>,
 }
 
 type ClientIdText = String;
@@ -91,6 +94,7 @@ impl RecordState {
             i: record.inserted.map(position),
             c: claims.collect(),
             k: record.keeps_deletion,
+            s: record.meant_for.clone(),
         };
         Self {
             state: text(&stored),
@@ -135,6 +139,7 @@ impl RecordState {
             claims,
             version,
             keeps_deletion: stored.k,
+            meant_for: stored.s,
         })
     }
 }

@@ -8,6 +8,7 @@ mod deletes;
 mod denied;
 mod device;
 mod joining;
+mod kept;
 mod leaving;
 mod merging;
 mod moving;
@@ -23,6 +24,7 @@ pub use deletes::*;
 pub use denied::*;
 pub use device::{Device, START, changes, grant};
 pub use joining::*;
+pub use kept::*;
 pub use leaving::*;
 pub use merging::*;
 pub use moving::*;
@@ -116,7 +118,6 @@ macro_rules! contract_suite {
             a_denied_delete_of_a_record_of_others_stays_with_its_author
             a_denied_delete_of_an_own_record_goes_in
             what_goes_into_a_deleted_record_leaves_it_deleted
-            what_was_denied_goes_out_under_the_name_of_its_space
             a_personal_record_written_with_a_space_moves_whole
             a_record_moves_into_that_of_the_space_field_by_field
             writes_of_the_same_time_are_told_when_a_record_moves
@@ -128,6 +129,11 @@ macro_rules! contract_suite {
             a_large_record_moves_in_several_rows
             a_move_does_not_make_a_record_too_large
             a_denied_change_moves_nothing
+            an_edit_with_the_new_role_takes_along_what_was_denied
+            later_changes_of_a_denied_record_are_denied_too
+            a_delete_that_stays_keeps_no_later_edit_from_the_space
+            a_personal_record_is_not_taken_for_one_of_a_space
+            what_was_denied_keeps_its_space_when_it_is_told_again
             it_answers_as_the_store_in_memory
         }
     };
