@@ -76,9 +76,20 @@ fn whoever_is_in_a_space_at_the_end_holds_the_same_of_it() {
     let scenario = Scenario {
         space: true,
         members: true,
+        leaves: true,
         ..Scenario::PLAIN
     };
-    tell(scenario, 400);
+    tell(scenario, 300);
+}
+
+#[test]
+fn viewers_and_members_of_a_space_hold_the_same_of_it() {
+    let scenario = Scenario {
+        space: true,
+        members: true,
+        ..Scenario::PLAIN
+    };
+    tell(scenario, 300);
 }
 
 #[test]

@@ -17,12 +17,15 @@ impl<S: Server> World<S> {
     /// Somebody gets a role or loses it, or what was denied is looked through.
     pub(super) fn change_membership(&mut self) {
         let user = self.dice.pick(&["anna", "ben"]);
-        let role = self.dice.pick(&[
-            Some(Role::Writer),
-            Some(Role::Writer),
-            Some(Role::Reader),
-            None,
-        ]);
+        let outside = if self.scenario.leaves {
+            None
+        } else {
+            Some(Role::Reader)
+        };
+        let writer = Some(Role::Writer);
+        let role = self
+            .dice
+            .pick(&[writer, writer, Some(Role::Reader), outside]);
         self.make(user, role);
         if self.dice.percent(70) {
             self.promote(user);

@@ -13,8 +13,11 @@ pub(crate) struct Scenario {
     pub(crate) program: bool,
     /// Whether the devices belong to two users and write into a space of theirs.
     pub(crate) space: bool,
-    /// Whether these users join that space, leave it, and have roles that change; and share personal records in it.
+    /// Whether these users have roles in that space that change, and share personal records in it.
     pub(crate) members: bool,
+    /// Whether they leave it, too. Then each change names its space: one that names none is taken for a personal one when
+    /// its author is outside.
+    pub(crate) leaves: bool,
     /// How many requests of a device can be under way at once.
     pub(crate) flights: usize,
     /// Whether databases get lost.
@@ -34,6 +37,7 @@ impl Scenario {
         program: false,
         space: false,
         members: false,
+        leaves: false,
         flights: 3,
         wipes: true,
         sweeps: false,

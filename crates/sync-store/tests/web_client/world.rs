@@ -74,7 +74,7 @@ impl<S: Server> World<S> {
             };
             let behind_or_ahead = dice.pick(&[0, 0, 1, 30_000, 60_000]);
             let mut client = WebClient::new(user, ["c", "a", "b", "d"][place], &TABLES, batch);
-            client.names_spaces = scenario.members;
+            client.names_spaces = scenario.leaves;
             Device {
                 client,
                 offset: if scenario.ahead && place == 0 {
