@@ -84,7 +84,7 @@ pub(crate) fn append_tied(plan: &mut Plan, before: &[Record], tied: Vec<(usize, 
 }
 
 /// Appends what still wins of a record that was taken in, once the writes of the push have been let stand against it.
-/// Its author reads it, too: of what the author's devices have not read yet, the old rows are dead.
+/// Its author's devices read it, too: of what they have not read yet, the old rows are dead.
 pub(crate) fn append_absorbed(plan: &mut Plan, context: &Context<'_>, before: &Record, to: usize) {
     let rows = before.live_rows();
     let known = &plan.records[to];
@@ -94,6 +94,10 @@ pub(crate) fn append_absorbed(plan: &mut Plan, context: &Context<'_>, before: &R
         .filter(|(_, held)| rows.contains(&held.row));
     let mut parts =
         split(moved.map(|(name, held)| (name.clone(), held.version.value.as_str().len())));
+    // What the client has read, or written itself before that, it holds.
+    let is_unread =
+        |row: &RowRef| matches!(row, RowRef::Stored(position) if *position > context.seen);
+    let is_held = !rows.iter().any(is_unread);
     let inserts = known.inserted.is_some_and(|row| rows.contains(&row));
     if inserts && parts.is_empty() {
         parts.push(Vec::new());
@@ -131,7 +135,9 @@ pub(crate) fn append_absorbed(plan: &mut Plan, context: &Context<'_>, before: &R
             to_everyone: true,
             undated: false,
         });
-        plan.unread = Some(0);
+        if !is_held {
+            plan.unread = Some(0);
+        }
     }
 }
 

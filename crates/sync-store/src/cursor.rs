@@ -105,6 +105,17 @@ impl Cursor {
         }
     }
 
+    /// The same for a reading of several tables. Clients send the least of the cursors that they have for tables then, which
+    /// may stand in a reading that knew of a grant when another did not: every space that was joined behind it is read whole.
+    pub(crate) fn of_several_tables(self) -> Self {
+        let reading = match self.reading {
+            Reading::Following if self.position == Position(0) => Reading::Hydrating(Position(0)),
+            Reading::Hydrating(_) => Reading::Hydrating(Position(0)),
+            other => other,
+        };
+        Self { reading, ..self }
+    }
+
     /// How the rows that a space held when its member joined, at this grant, are read from here.
     pub(crate) fn backlog(self, grant: Position) -> Backlog {
         match self.reading {

@@ -11,8 +11,8 @@ use sync_protocol::{
 use crate::intake::Edits;
 use crate::request::{own_rows, synced_until};
 use crate::{
-    Delta, Entry, Loaded, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach, RecordKey,
-    RecordState, Rules, Scope, Touched, Window, server_changes,
+    Cursor, Delta, Entry, Loaded, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach,
+    RecordKey, RecordState, Rules, Scope, Touched, Window, server_changes,
 };
 
 /// A value over this is left out of a conflict.
@@ -168,13 +168,18 @@ impl Decision {
         }
     }
 
+    /// Where the delta begins: it is over all tables.
+    fn begins(&self) -> Cursor {
+        self.push.since.of_several_tables()
+    }
+
     /// The rows of the answer's delta: all tables, up to the horizon as it was before this push appended.
     #[must_use]
     pub fn window(&self, horizon: Position) -> Window {
         Window {
             app: self.push.app.clone(),
             tables: Tables::All,
-            stretches: self.reach.stretches(self.push.since, horizon),
+            stretches: self.reach.stretches(self.begins(), horizon),
             skip: own_rows(&self.push.caller, self.push.since),
             limit: MAX_PAGE,
             bytes: PAGE_BYTES - CONFLICT_BYTES - CORRECTION_BYTES,
@@ -207,7 +212,7 @@ impl Decision {
         let answer = Answer {
             server_changes,
             conflicts: self.conflicts(),
-            synced_until: synced_until(self.push.since, &self.reach, (window, page), delta)
+            synced_until: synced_until(self.begins(), &self.reach, (window, page), delta)
                 .to_string(),
             has_more: page.has_more || unread.is_some(),
             warnings: self.warnings(),

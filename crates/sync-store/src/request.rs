@@ -246,14 +246,23 @@ impl Page {
 }
 
 impl Pull {
+    /// Where it begins to read.
+    fn begins(&self) -> Cursor {
+        match &self.tables {
+            Tables::Only(tables) if tables.len() <= 1 => self.since,
+            Tables::Only(_) | Tables::All => self.since.of_several_tables(),
+        }
+    }
+
     /// The rows that answer the pull, for a caller with this reach and up to this horizon.
     #[must_use]
     pub fn window(&self, reach: &Reach, horizon: Position) -> Window {
+        let since = self.begins();
         Window {
             app: self.app.clone(),
             tables: self.tables.clone(),
-            stretches: reach.stretches(self.since, horizon),
-            skip: own_rows(&self.caller, self.since),
+            stretches: reach.stretches(since, horizon),
+            skip: own_rows(&self.caller, since),
             limit: self.limit.clamp(1, MAX_PAGE),
             bytes: self.bytes.min(PAGE_BYTES),
         }
@@ -297,7 +306,7 @@ pub fn pull_answer(
     Answer {
         server_changes: server_changes(&page.entries, pull.now, rules),
         conflicts: Vec::new(),
-        synced_until: synced_until(pull.since, reach, (window, page), delta).to_string(),
+        synced_until: synced_until(pull.begins(), reach, (window, page), delta).to_string(),
         has_more: page.has_more,
         warnings: Vec::new(),
         removed_spaces: reach.left_behind(pull.since),

@@ -212,8 +212,8 @@ pub async fn spaces_are_read_one_after_the_other(store: Arc<dyn Store>) {
     }
 }
 
-/// A reading from the beginning takes the rows of a space where they stand among all others; of one that is joined
-/// meanwhile, all of them at the grant.
+/// A reading of one table from the beginning takes the rows of a space where they stand among all others, one of all tables
+/// at the grant; of a space that is joined meanwhile, both take all of them at the grant.
 pub async fn a_reading_from_the_beginning_misses_no_space_that_is_joined_meanwhile(
     store: Arc<dyn Store>,
 ) {
@@ -226,25 +226,29 @@ pub async fn a_reading_from_the_beginning_misses_no_space_that_is_joined_meanwhi
     ]))
     .await;
     phone.push(json!([insert("last", "x")])).await;
-    let all = "c0 c1 own c2 c3 mine c4 c5 c1 c0 last";
-    let mut device = phone.clone();
-    device.since = String::new();
-    assert_eq!(ids(&device.pages("", 1).await).join(" "), all);
-    let total = all.split(' ').count();
-    for first in 1..total {
+    for (tables, later, all) in [
+        ("tasks", 0, "c0 own c2 mine c4 c0 last"),
+        ("", 100, "mine c0 c1 own c2 c3 c4 c5 c1 c0 last"),
+    ] {
         let mut device = phone.clone();
         device.since = String::new();
-        let mut read = list(&device.page("", first).await);
-        let mut other = Device::new(&store, "ben", "other");
-        other.wait(i64::try_from(first).expect("a few"));
-        other.grant("team", None).await;
-        other.grant("team", Some(Role::Reader)).await;
-        read.extend(device.pages("", 2).await);
-        assert_eq!(
-            ids(&read).join(" "),
-            format!("{all} t1 t2"),
-            "joined after {first} rows"
-        );
+        assert_eq!(ids(&device.pages(tables, 1).await).join(" "), all);
+        for first in 1..all.split(' ').count() {
+            let mut device = phone.clone();
+            device.since = String::new();
+            let mut read = list(&device.page(tables, first).await);
+            let mut other = Device::new(&store, "ben", "other");
+            other.wait(later + i64::try_from(first).expect("a few"));
+            other.grant("team", None).await;
+            other.grant("team", Some(Role::Reader)).await;
+            read.extend(device.pages(tables, 2).await);
+            assert_eq!(
+                ids(&read).join(" "),
+                format!("{all} t1 t2"),
+                "{tables:?}, joined after {first} rows"
+            );
+            other.grant("team", None).await;
+        }
     }
 }
 
@@ -258,12 +262,20 @@ pub async fn the_least_cursor_as_text_is_the_one_that_has_read_least(store: Arc<
     hydrating.since = String::new();
     hydrating.page("tasks", 1).await;
     following.grant("club", Some(Role::Writer)).await;
+    // Begun when the grant was there, it takes the space where its rows stand.
+    let mut late = following.clone();
+    late.since = String::new();
+    let before = list(&late.page("lists", 1).await);
     let rows = ["c0 own c2 c4 c0", "c1 c3 c5 c1"];
-    for (tasks, lists) in [(&following, &following), (&hydrating, &following)] {
+    for (tasks, lists, before) in [
+        (&following, &following, Vec::new()),
+        (&hydrating, &following, Vec::new()),
+        (&hydrating, &late, before),
+    ] {
         for steps in 0..64 {
             let (tasks_steps, lists_steps) = (steps / 8, steps % 8);
             let (mut tasks, mut lists) = (tasks.clone(), lists.clone());
-            let mut seen = [Vec::new(), Vec::new()];
+            let mut seen = [Vec::new(), before.clone()];
             for _ in 0..tasks_steps {
                 seen[0].extend(list(&tasks.page("tasks", 1).await));
             }
