@@ -82,7 +82,17 @@ impl Device {
     /// Pushes changes as if the answer got lost: the cursor stays.
     pub async fn push_again(&mut self, changes: &str) -> Pushed {
         let push = self.read(changes);
-        self.store.push(push).await.expect("the push is taken")
+        let pushed = self.store.push(push).await.expect("the push is taken");
+        let Answer {
+            has_more,
+            synced_until,
+            ..
+        } = &pushed.answer;
+        assert!(
+            !has_more || *synced_until > self.since,
+            "hasMore implies that the cursor moved"
+        );
+        pushed
     }
 
     /// The push that [`Device::push`] would send.
