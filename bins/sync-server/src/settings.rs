@@ -394,35 +394,31 @@ impl Settings {
 
     /// One line for each adapter that does not take part.
     pub(crate) fn off(&self) -> Vec<String> {
+        let off = |adapter: &str, setting: &str, so: &str| {
+            format!("{adapter}: off, {setting} is not set; {so}")
+        };
+        let unset = |setting: &Option<String>, line: String| setting.is_none().then_some(line);
+        let rows = match self.jwt_secret {
+            Some(_) => "rows tokens: off, JWT_SECRET is set, but this version does not use it yet; tokens are verified by JWKS_URL alone".to_owned(),
+            None => off("rows tokens", "JWT_SECRET", "tokens are verified by JWKS_URL alone"),
+        };
         let adapters = [
-            (
-                "billing",
-                "MANA_CREDITS_URL",
-                self.mana_credits_url.is_some(),
-                "everybody may sync",
+            unset(
+                &self.mana_credits_url,
+                off("billing", "MANA_CREDITS_URL", "everybody may sync"),
             ),
-            (
-                "memberships",
-                "MANA_AUTH_URL",
-                self.mana_auth_url.is_some(),
-                "spaces have no members",
+            unset(
+                &self.mana_auth_url,
+                off(
+                    "memberships",
+                    "MANA_AUTH_URL",
+                    "grants stay as they are, at first none",
+                ),
             ),
-            (
-                "rows tokens",
-                "JWT_SECRET",
-                self.jwt_secret.is_some(),
-                "tokens are verified by JWKS_URL alone",
-            ),
+            Some(rows),
+            self.nats_off(),
         ];
-        let off = adapters.map(|(adapter, setting, is_set, so)| {
-            let why = if is_set {
-                "is set, but this version does not use it yet"
-            } else {
-                "is not set"
-            };
-            format!("{adapter}: off, {setting} {why}; {so}")
-        });
-        off.into_iter().chain(self.nats_off()).collect()
+        adapters.into_iter().flatten().collect()
     }
 
     fn nats_off(&self) -> Option<String> {

@@ -2,8 +2,8 @@
 
 use sync_protocol::{AppId, Millis, RecordId, SpaceId, TableName};
 use sync_store::{
-    Denied, Grant, Membership, PROMOTION_BATCH, Position, Promoted, Promotion, Reach, Regrant,
-    Regranted, StoreError, personal,
+    Denied, Grant, Membership, Position, Promoted, Promotion, Reach, Regrant, Regranted,
+    StoreError, personal,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -102,7 +102,7 @@ async fn find_denied(
         &promotion.after.0,
         &spaces,
         &instant(promotion.received_since()),
-        &number(PROMOTION_BATCH),
+        &number(promotion.limit),
     ];
     // The other scopes are locked once it is known which of them are written.
     let found = answered(async {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::json;
 use sync_protocol::{EventIds, Millis, UserId};
 use sync_store::contract::{Device, START};
-use sync_store::{Finding, Position, Promoted, Promotion, Role, Rules, Store, StoreError};
+use sync_store::{
+    Finding, PROMOTION_BATCH, Position, Promoted, Promotion, Role, Rules, Store, StoreError,
+};
 use sync_store_sqlite::{SqliteStore, check, migrate};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -199,6 +201,7 @@ async fn grants_that_stay_and_a_promotion_that_finds_nothing_write_nothing() {
     let promotion = Promotion {
         user: UserId::new("anna").expect("an identifier"),
         after: Position(0),
+        limit: PROMOTION_BATCH,
         now: START,
         ids: EventIds::new(START, 7),
     };

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::{Value as Json, json};
 use sync_protocol::{EventIds, Millis, UserId};
 use sync_store::contract::{Device, START, changes, grant};
-use sync_store::{Grant, MemoryStore, Position, Promotion, Role, Rules, Store};
+use sync_store::{Grant, MemoryStore, PROMOTION_BATCH, Position, Promotion, Role, Rules, Store};
 use sync_store_sqlite::{SqliteStore, migrate};
 use tempfile::TempDir;
 
@@ -38,6 +38,7 @@ async fn promote(store: &Arc<dyn Store>, name: &str, now: Millis) -> Vec<String>
     let mut promotion = Promotion {
         user: user(name),
         after: Position(0),
+        limit: PROMOTION_BATCH,
         now,
         ids: EventIds::new(now, 7),
     };

@@ -8,10 +8,10 @@ use sync_protocol::{Answer, AppId, EventId, Millis, SpaceId, UserId};
 
 use crate::state::RecordState;
 use crate::{
-    Decision, Delta, Denied, Entry, Grant, Intake, Loaded, LoadedRow, Membership, PROMOTION_BATCH,
-    Page, ParkedChange, Pending, Position, Promoted, Promotion, Pull, Push, Pushed, Reach,
-    RecordKey, Regrant, Regranted, Rules, Scope, ScopesMissing, Stats, Store, StoreError, Stretch,
-    Swept, Window, Writes, pull_answer, strip_deleted,
+    Decision, Delta, Denied, Entry, Grant, Intake, Loaded, LoadedRow, Membership, Page,
+    ParkedChange, Pending, Position, Promoted, Promotion, Pull, Push, Pushed, Reach, RecordKey,
+    Regrant, Regranted, Rules, Scope, ScopesMissing, Stats, Store, StoreError, Stretch, Swept,
+    Window, Writes, pull_answer, strip_deleted,
 };
 
 /// How many rows and records a sweep removes at most.
@@ -189,7 +189,7 @@ impl Inner {
                 space: space.clone(),
             })
         });
-        found.take(PROMOTION_BATCH).collect()
+        found.take(promotion.limit).collect()
     }
 
     fn regrant(&mut self, membership: &Membership, now: Millis) -> Regranted {

@@ -78,9 +78,11 @@ pub struct Promotion {
     pub user: UserId,
     /// Behind which position of the personal scope to look; 0 at first.
     pub after: Position,
+    /// How many rows to look at, 1 to [`PROMOTION_BATCH`]: fewer, where so many hold too much for one.
+    pub limit: usize,
     /// The time of the request.
     pub now: Millis,
-    /// Where new event ids come from.
+    /// Where new event ids come from; others for each batch.
     pub ids: EventIds,
 }
 
@@ -108,7 +110,7 @@ pub struct Denied {
     pub space: SpaceId,
 }
 
-/// How many rows a promotion looks at.
+/// The most rows that a promotion looks at.
 pub const PROMOTION_BATCH: usize = 100;
 /// How long after it was denied a change may still be promoted, in milliseconds (`semantics.md`: 30 days).
 const PROMOTION_MILLIS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -120,14 +122,14 @@ impl Promotion {
         Millis(self.now.0.saturating_sub(PROMOTION_MILLIS))
     }
 
-    /// What is to be moved of the rows that were found, at most [`PROMOTION_BATCH`] in order of position, and where to look
+    /// What is to be moved of the rows that were found, at most `limit` in order of position, and where to look
     /// next. Nothing, if there are none.
     #[must_use]
     pub fn intake(&self, reach: Reach, denied: &[Denied]) -> Option<(Intake, Option<Position>)> {
         let app = &denied.first()?.app;
         let of_app = denied.iter().take_while(|row| row.app == *app).count();
         let (batch, others) = denied.split_at(of_app);
-        let is_last = others.is_empty() && denied.len() < PROMOTION_BATCH;
+        let is_last = others.is_empty() && denied.len() < self.limit;
         let next = batch.last().filter(|_| !is_last).map(|row| row.position);
         let push = Push {
             caller: Caller {

@@ -9,8 +9,8 @@ use sync_access::{Clock, Membership, Take};
 use sync_notify::{Hub, News, Relay};
 use sync_protocol::{EventIds, UserId};
 use sync_store::{
-    DOUBT_MILLIS, Membership as Word, Occasion, Position, Promotion, Regranted, Role, Store,
-    StoreError,
+    DOUBT_MILLIS, Membership as Word, Occasion, PROMOTION_BATCH, Position, Promoted, Promotion,
+    Regranted, Role, Store, StoreError,
 };
 
 use crate::announce::announce_touched;
@@ -92,18 +92,16 @@ impl Members {
 
     /// Lets out what was kept for the user alone, where the user may write by now.
     async fn promote(&self, user: &UserId) -> Result<(), StoreError> {
-        let mut after = Position(0);
+        let (mut after, mut limit) = (Position(0), PROMOTION_BATCH);
         for _ in 0..BATCHES {
-            let now = (self.clock)();
-            let bits = random::bits()
-                .map_err(|error| StoreError::fault(format!("no randomness: {error}")))?;
-            let promotion = Promotion {
-                user: user.clone(),
-                after,
-                now,
-                ids: EventIds::new(now, bits),
+            let promoted = match self.promote_batch(user, after, limit).await {
+                // So many hold too much for one batch; each alone has room.
+                Err(StoreError::TooLarge(_)) if limit > 1 => {
+                    limit = 1;
+                    continue;
+                }
+                promoted => promoted?,
             };
-            let promoted = self.store.promote(promotion).await?;
             if let Some((app, touched)) = promoted.touched {
                 announce_touched(&self.hub, self.relay.as_deref(), None, &app, touched);
             }
@@ -113,6 +111,25 @@ impl Members {
             }
         }
         Ok(())
+    }
+
+    async fn promote_batch(
+        &self,
+        user: &UserId,
+        after: Position,
+        limit: usize,
+    ) -> Result<Promoted, StoreError> {
+        let now = (self.clock)();
+        let bits =
+            random::bits().map_err(|error| StoreError::fault(format!("no randomness: {error}")))?;
+        let promotion = Promotion {
+            user: user.clone(),
+            after,
+            limit,
+            now,
+            ids: EventIds::new(now, bits),
+        };
+        self.store.promote(promotion).await
     }
 }
 

@@ -4,8 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sync_merge::deleted_at;
 use sync_protocol::{AppId, EventId, IdentError, Millis, RecordId, SpaceId, TableName, UserId};
 use sync_store::{
-    Cursor, Delta, Denied, Entry, Loaded, LoadedRow, PROMOTION_BATCH, Position, Promotion, Reach,
-    Scope,
+    Cursor, Delta, Denied, Entry, Loaded, LoadedRow, Position, Promotion, Reach, Scope,
 };
 
 use super::{queries, window};
@@ -95,7 +94,7 @@ pub(crate) fn denied(
         promotion.after.0,
         spaces,
         promotion.received_since().0,
-        i64::try_from(PROMOTION_BATCH).unwrap_or(i64::MAX),
+        i64::try_from(promotion.limit).unwrap_or(i64::MAX),
     ))?;
     let mut denied = Vec::new();
     while let Some(row) = rows.next()? {

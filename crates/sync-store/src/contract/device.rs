@@ -10,8 +10,8 @@ use sync_protocol::{
 };
 
 use crate::{
-    Caller, Cursor, Grant, MAX_PAGE, Membership, Occasion, PAGE_BYTES, Position, Promoted,
-    Promotion, Pull, Push, Pushed, Regranted, Role, Store,
+    Caller, Cursor, Grant, MAX_PAGE, Membership, Occasion, PAGE_BYTES, PROMOTION_BATCH, Position,
+    Promoted, Promotion, Pull, Push, Pushed, Regranted, Role, Store,
 };
 
 /// When clauses begin: 2026-01-01T00:00:00Z.
@@ -197,6 +197,7 @@ impl Device {
             let promotion = Promotion {
                 user: self.caller.user.clone(),
                 after: position,
+                limit: PROMOTION_BATCH,
                 now: self.now,
                 ids: EventIds::new(self.now, self.seed("promote")),
             };

@@ -7,7 +7,8 @@ use sync_protocol::{
     AppId, Changeset, ClientId, EventIds, Millis, SpaceId, TableName, Tables, UserId,
 };
 use sync_store::{
-    Caller, Cursor, Membership, Occasion, PAGE_BYTES, Position, Promotion, Pull, Push, Role, Store,
+    Caller, Cursor, Membership, Occasion, PAGE_BYTES, PROMOTION_BATCH, Position, Promotion, Pull,
+    Push, Role, Store,
 };
 use tokio::runtime::Runtime;
 
@@ -138,6 +139,7 @@ impl Server for InProcess {
             let promotion = Promotion {
                 user: UserId::new(user).expect("an identifier"),
                 after: position,
+                limit: PROMOTION_BATCH,
                 now,
                 ids: EventIds::new(now, self.requests << 64 | self.requests),
             };
