@@ -58,6 +58,7 @@ mod stream;
 mod task;
 mod turns;
 mod unpack;
+mod upstream_figures;
 mod websocket;
 
 pub use cors::{OriginError, Origins};

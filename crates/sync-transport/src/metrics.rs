@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use sync_access::Figures;
+use sync_access::{Billing, Figures, Memberships};
 use sync_notify::Relay;
 use sync_protocol::{Answer, WarningCode};
 use sync_store::{Pushed, Stats, Store, StoreError, Swept};
@@ -21,6 +21,7 @@ use crate::families::{
     Live, OldGauges, Requests, StoreFigures, Sweeps,
 };
 use crate::rates::Whose;
+use crate::upstream_figures::UpstreamFigures;
 
 /// How old the figures of the store may be: however often metrics are asked for, the store is not asked more often.
 const STATS_AGE: Duration = Duration::from_secs(5);
@@ -58,6 +59,7 @@ struct Counted {
     keys: KeyFigures,
     sweeps: Sweeps,
     live: Live,
+    upstream: UpstreamFigures,
 }
 
 impl Default for Metrics {
@@ -82,6 +84,8 @@ impl Metrics {
         sweeps.register(&mut registry);
         let live = Live::default();
         live.register(&mut registry);
+        let upstream = UpstreamFigures::default();
+        upstream.register(&mut registry);
         Self(Arc::new(Counted {
             registry,
             old,
@@ -91,6 +95,7 @@ impl Metrics {
             keys,
             sweeps,
             live,
+            upstream,
         }))
     }
 
@@ -221,6 +226,14 @@ impl Metrics {
         }
         stand(&keys.tokens, "remembered", figures.cache_hits);
         stand(&keys.tokens, "verified", figures.cache_misses);
+    }
+
+    pub(crate) fn look_at_upstream(
+        &self,
+        billing: Option<&Billing>,
+        memberships: Option<&Memberships>,
+    ) {
+        self.0.upstream.look_at(billing, memberships);
     }
 
     pub(crate) fn look_at_hub(&self, hub: &sync_notify::Figures, relay: Option<&dyn Relay>) {

@@ -14,5 +14,8 @@ pub(crate) async fn metrics_page(State(service): State<Shared>) -> Response {
         .metrics
         .look_at_hub(&service.hub.figures(), service.relay.as_deref());
     service.metrics.look_at_keys(&service.verifier.figures());
+    service
+        .metrics
+        .look_at_upstream(service.billing.as_ref(), service.memberships.as_ref());
     reply::text(exposition::CONTENT_TYPE, service.metrics.text())
 }

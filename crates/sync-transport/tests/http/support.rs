@@ -1,6 +1,7 @@
 //! What the tests share: a server on a port of its own, tokens for it, a store that fails on demand, and plain sockets.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
+    /// The server's time of day, in milliseconds.
+    time: Arc<AtomicI64>,
     issuer: DevelopmentIssuer,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<Drained>,
@@ -98,7 +101,9 @@ impl Server {
 
     pub(crate) async fn made(make: Make) -> Self {
         let issuer = DevelopmentIssuer::generate().unwrap();
-        let clock: Clock = Arc::new(|| NOW);
+        let time = Arc::new(AtomicI64::new(NOW.0));
+        let shown = Arc::clone(&time);
+        let clock: Clock = Arc::new(move || Millis(shown.load(Ordering::SeqCst)));
         // In development the issuer's tokens count; the tests' own issuer is another one then.
         let own = DevelopmentIssuer::generate().unwrap();
         let trusted = if make.development { &own } else { &issuer };
@@ -145,10 +150,16 @@ impl Server {
         Self {
             address,
             client: Client::builder().no_proxy().build().unwrap(),
+            time,
             issuer,
             stop: Some(stop),
             ended: tokio::spawn(serve(listener, Arc::new(service), shutdown)),
         }
+    }
+
+    /// Lets so many milliseconds pass on the server's clock.
+    pub(crate) fn step_by(&self, millis: i64) {
+        self.time.fetch_add(millis, Ordering::SeqCst);
     }
 
     pub(crate) fn token(&self, user: &str) -> String {
