@@ -80,9 +80,9 @@ pub(crate) fn service_keys(command: Command, settings: &Settings) -> Result<Serv
     if let Some(key) = shared.filter(|key| key.len() >= LEAST_KEY_BYTES) {
         let entry = format!("{MANA}:{key}");
         // One that cannot be sent as it is, or is there already, is for calling out only.
-        let all = [entries.as_slice(), &[entry.clone()]].concat().join("\n");
-        if parse(&all).is_ok() {
-            entries.push(entry);
+        entries.push(entry);
+        if parse(&entries.join("\n")).is_err() {
+            entries.pop();
         }
     }
     let all = parse(&entries.join("\n"));

@@ -263,7 +263,7 @@ impl Settings {
     /// A sentence that names the setting.
     pub(crate) fn exempt_apps(&self) -> Result<BTreeSet<AppId>, String> {
         let names = words(&self.billing_exempt_apps);
-        let apps = names.map(|name| AppId::new(name));
+        let apps = names.map(AppId::new);
         let apps: Result<_, _> = apps.collect();
         apps.map_err(|error| format!("BILLING_EXEMPT_APPS: an app id {error}"))
     }

@@ -44,8 +44,10 @@ pub(crate) async fn admit(service: &Shared, parts: &mut Parts) -> Result<Admitte
     let user = identity.user;
     let notes = Notes::of(&parts.extensions);
     notes.inspect(|notes| notes.user(&user));
-    let asked = service.rates.of_user(&user);
-    asked.map_err(|over| Refusal::TooOften(over, None))?;
+    if !service.rates.spare(&parts.extensions, &parts.headers) {
+        let asked = service.rates.of_user(&user);
+        asked.map_err(|over| Refusal::TooOften(over, None))?;
+    }
     let app = app.map_err(Refusal::AppId)?;
     notes.inspect(|notes| notes.app(&app));
     if !service.is_active(&user, Some(&app)).await {

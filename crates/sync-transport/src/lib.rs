@@ -62,7 +62,7 @@ mod upstream_figures;
 mod websocket;
 
 pub use cors::{OriginError, Origins};
-pub use limits::Limits;
+pub use limits::{Limits, Loopback};
 pub use members::Members;
 pub use metrics::Metrics;
 pub use routes::router;

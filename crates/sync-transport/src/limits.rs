@@ -72,6 +72,17 @@ pub struct Limits {
     /// How many connections one address may have at a time, unless it is a trusted proxy's; `None` for no cap of its own. A
     /// further one is answered 429, and closed.
     pub address_connections: Option<NonZeroUsize>,
+    /// Whether these three hold for programs on this machine, too.
+    pub loopback: Loopback,
+}
+
+/// What holds for a connection from this machine that brings nobody else's requests (`X-Forwarded-For`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loopback {
+    /// The limits of each user and address.
+    Limited,
+    /// None of them.
+    Spared,
 }
 
 impl Default for Limits {
@@ -95,6 +106,7 @@ impl Default for Limits {
             user_rate: None,
             address_rate: None,
             address_connections: None,
+            loopback: Loopback::Limited,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::{Extensions, HeaderMap};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sync_protocol::UserId;
@@ -17,8 +18,8 @@ use crate::crowd::Crowd;
 use crate::error::Refusal;
 use crate::rate::Pace;
 use crate::service::Shared;
-use crate::source::{Peer, Source};
-use crate::{Limits, Metrics};
+use crate::source::{Peer, Proxies, Source};
+use crate::{Limits, Loopback, Metrics};
 
 /// What an operator has likely forgotten when an address asks too often.
 const UNTOLD_PROXY: &str = "it says where it comes from (X-Forwarded-For), and SYNC_TRUSTED_PROXIES does not name who brought it: if that is a proxy, all its clients count as one address";
@@ -27,6 +28,7 @@ const UNTOLD_PROXY: &str = "it says where it comes from (X-Forwarded-For), and S
 pub(crate) struct Rates {
     users: Option<Side>,
     addresses: Option<Side>,
+    loopback: Loopback,
     metrics: Metrics,
 }
 
@@ -91,8 +93,14 @@ impl Rates {
         Self {
             users: side(Whose::User, limits.user_rate),
             addresses: side(Whose::Address, limits.address_rate),
+            loopback: limits.loopback,
             metrics: metrics.clone(),
         }
+    }
+
+    /// Whether a request is not counted, since it comes from this machine.
+    pub(crate) fn spare(&self, extensions: &Extensions, headers: &HeaderMap) -> bool {
+        self.loopback == Loopback::Spared && Proxies::is_from_here(extensions, headers)
     }
 
     /// Counts a request of a user, or a sign-in.
@@ -132,6 +140,9 @@ pub(crate) async fn limit_address(
     let Some(peer) = Peer::of(request.extensions()) else {
         return next.run(request).await;
     };
+    if service.rates.spare(request.extensions(), request.headers()) {
+        return next.run(request).await;
+    }
     let source = service.proxies.source(peer, request.headers());
     let Err(over) = service.rates.of_address(source) else {
         return next.run(request).await;

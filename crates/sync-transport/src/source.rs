@@ -18,6 +18,11 @@ impl Peer {
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
         extensions.get().copied()
     }
+
+    /// Whether it is a program on this machine.
+    pub(crate) fn is_here(self) -> bool {
+        self.0.to_canonical().is_loopback()
+    }
 }
 
 /// What counts as one address: an IPv4 address, or an IPv6 network (/64).
@@ -86,6 +91,11 @@ impl Proxies {
             }
         }
         Source::new(nearest)
+    }
+
+    /// Whether a request is that of a program on this machine, and not brought for somebody else.
+    pub(crate) fn is_from_here(extensions: &Extensions, headers: &HeaderMap) -> bool {
+        Peer::of(extensions).is_some_and(Peer::is_here) && !headers.contains_key(X_FORWARDED_FOR)
     }
 
     /// Whether a request says where it comes from, and is not believed.

@@ -61,11 +61,12 @@ fn upgrade(service: Shared, mut parts: Parts, app: Option<AppId>) -> Result<Resp
     let upgraded: OnUpgrade = parts.extensions.remove().ok_or_else(refuse)?;
     let afterwards = Afterwards::of(&parts.extensions).ok_or_else(refuse)?;
     let stopping = Stopping::of(&parts.extensions);
+    let is_spared = service.rates.spare(&parts.extensions, &parts.headers);
     afterwards.set(async move {
         match upgraded.await {
             Ok(socket) => {
                 let socket = TokioIo::new(socket);
-                let mut conversation = Conversation::begin(service, app, socket).await;
+                let mut conversation = Conversation::begin((service, is_spared), app, socket).await;
                 conversation.hold(stopping).await;
             }
             Err(error) => tracing::debug!(%error, "a connection ended before it was a socket"),
