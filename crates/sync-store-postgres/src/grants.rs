@@ -1,6 +1,6 @@
 //! What a user may reach, written: a change of grants, and what it lets out of the personal scope.
 
-use sync_protocol::{AppId, Millis, RecordId, SpaceId, TableName};
+use sync_protocol::{AppId, Millis, RecordId, SpaceId, TableName, UserId};
 use sync_store::{
     Denied, Grant, Membership, Position, Promoted, Promotion, Reach, Regrant, Regranted,
     StoreError, personal,
@@ -46,14 +46,28 @@ impl PostgresStore {
         answered(connection.execute(&lock, &[&key])).await?;
         let known = read_grants(&answered(connection.query(&read, &[&user.as_str()])).await?)?;
         let regrant = Regrant::new(&known, membership);
+        let outcome = self.write_grants(session, user, regrant, now).await?;
+        session.commit().await?;
+        Ok(outcome)
+    }
+
+    /// Writes what has changed of a user's grants, whose personal scope is locked.
+    pub(crate) async fn write_grants(
+        &self,
+        session: &Session,
+        user: &UserId,
+        regrant: Regrant,
+        now: Millis,
+    ) -> Result<Regranted, Failure> {
         let base = self.drawer().draw(regrant.positions(), now).await?;
         let (grants, outcome) = regrant.grants(base);
         if !grants.is_empty() {
             let [write] = session.statements([own::REGRANT]).await?;
             let columns = Columns::of(&grants);
-            answered(connection.execute(&write, &columns.parameters(&user.as_str()))).await?;
+            let user = user.as_str();
+            let parameters = columns.parameters(&user);
+            answered(session.connection().execute(&write, &parameters)).await?;
         }
-        session.commit().await?;
         Ok(outcome)
     }
 

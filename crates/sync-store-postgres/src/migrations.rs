@@ -20,7 +20,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "roles",
@@ -40,6 +40,11 @@ const MIGRATIONS: [Migration; 4] = [
         version: 4,
         name: "spaces",
         sql: include_str!("../migrations/0004_spaces.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "erase",
+        sql: include_str!("../migrations/0005_erase.sql"),
     },
 ];
 

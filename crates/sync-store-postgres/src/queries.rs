@@ -6,6 +6,7 @@
 pub(crate) mod live;
 pub(crate) mod own;
 pub(crate) mod upkeep;
+pub(crate) mod whole;
 
 /// What each transaction begins with.
 pub(crate) const BEGIN: &str = "\
@@ -407,7 +408,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     /// The statements on the log or the records that have no scope among their conditions, and why.
-    const ACROSS_SCOPES: [(&str, &str); 6] = [
+    const ACROSS_SCOPES: [(&str, &str); 8] = [
         ("APPEND", "the scope is among the values"),
         ("KEEP", "the scope is among the values and in the key"),
         ("COMMITTED", "tells nodes that there is something, not what"),
@@ -417,6 +418,11 @@ mod tests {
             "nothing refers to a dead row, whoever had it",
         ),
         ("DEAD_ROWS", "counts rows and tells nothing of them"),
+        ("WRITTEN", "what one user has written, for that user"),
+        (
+            "FIRST_WRITTEN",
+            "finds the scopes that the operator's erasing then locks",
+        ),
     ];
 
     /// The text of each statement, by the name of its constant.
@@ -426,6 +432,7 @@ mod tests {
             include_str!("queries/live.rs"),
             include_str!("queries/own.rs"),
             include_str!("queries/upkeep.rs"),
+            include_str!("queries/whole.rs"),
         ];
         let constants = sources
             .into_iter()

@@ -203,7 +203,8 @@ pub(crate) fn read_grants(rows: &[Row]) -> Result<Vec<Grant>, StoreError> {
     rows.iter().map(read_grant).collect()
 }
 
-fn read_grant(row: &Row) -> Result<Grant, StoreError> {
+/// Reads one of them.
+pub(crate) fn read_grant(row: &Row) -> Result<Grant, StoreError> {
     let unreadable = || StoreError::fault("a grant cannot be read");
     let (space, role): (&str, Option<&str>) = (row.get(0), row.get(1));
     let role = role.map(|role| Role::parse(role).ok_or_else(unreadable));

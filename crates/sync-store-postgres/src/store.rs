@@ -5,8 +5,8 @@ use std::fmt;
 use deadpool_postgres::{Object, Pool};
 use sync_protocol::{Answer, AppId, Millis, UserId, Value};
 use sync_store::{
-    Grant, Membership, ParkedChange, Pending, Promoted, Promotion, Pull, Push, Pushed, Regranted,
-    Rules, Stats, Store, StoreError, Swept,
+    Erased, Erasure, Export, Exported, Grant, Membership, ParkedChange, Pending, Promoted,
+    Promotion, Pull, Push, Pushed, Regranted, Rules, Stats, Store, StoreError, Swept,
 };
 use tokio_postgres::Row;
 
@@ -186,6 +186,14 @@ impl Store for PostgresStore {
         })
     }
 
+    fn export(&self, export: Export) -> Pending<'_, Exported> {
+        Box::pin(async move { until_done(|| self.try_export(&export)).await })
+    }
+
+    fn erase(&self, erasure: Erasure) -> Pending<'_, Erased> {
+        Box::pin(async move { until_done(|| self.try_erase(&erasure)).await })
+    }
+
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
         Box::pin(async move { until_done(|| self.sweep_once(now)).await })
     }
@@ -222,7 +230,7 @@ where
     }
 }
 
-fn read_parked(row: &Row) -> Result<ParkedChange, StoreError> {
+pub(crate) fn read_parked(row: &Row) -> Result<ParkedChange, StoreError> {
     let raw = Value::parse(row.get(0)).map_err(page::unreadable)?;
     Ok(ParkedChange {
         raw,

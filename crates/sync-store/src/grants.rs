@@ -126,6 +126,18 @@ impl Regrant {
         regrant
     }
 
+    /// Takes a space away, or all of them if none is named, whatever was said of it before.
+    #[must_use]
+    pub fn away(known: &[Grant], space: Option<&SpaceId>, asked: Millis) -> Self {
+        let mut regrant = Self::default();
+        let is_meant = |grant: &&Grant| space.is_none_or(|space| *space == grant.space);
+        let held = known.iter().filter(is_meant);
+        for grant in held.filter(|grant| grant.role.is_some()) {
+            regrant.take_away(grant, asked);
+        }
+        regrant
+    }
+
     fn join(&mut self, grant: Grant, role: Role, membership: &Membership) {
         self.outcome.joined.insert(grant.space.clone());
         let joined = Grant {
@@ -153,19 +165,22 @@ impl Regrant {
         let asked = membership.asked;
         let agrees = |first: Millis| asked.0.saturating_sub(first.0) >= DOUBT_MILLIS;
         if membership.occasion == Occasion::Announcement || grant.doubted.is_some_and(agrees) {
-            self.outcome.left.insert(grant.space.clone());
-            let left = Grant {
-                asked,
-                ..Grant::new(grant.space, grant.position)
-            };
-            self.changed.push((left, Moves::Yes));
-            return;
+            return self.take_away(&grant, asked);
         }
         self.outcome.doubted.insert(grant.space.clone());
         if grant.doubted.is_none() {
             grant.doubted = Some(asked);
             self.changed.push((grant, Moves::No));
         }
+    }
+
+    fn take_away(&mut self, grant: &Grant, asked: Millis) {
+        self.outcome.left.insert(grant.space.clone());
+        let left = Grant {
+            asked,
+            ..Grant::new(grant.space.clone(), grant.position)
+        };
+        self.changed.push((left, Moves::Yes));
     }
 
     /// Whether there is nothing to write.

@@ -12,6 +12,8 @@ pub mod contract;
 mod cursor;
 mod decision;
 mod entry;
+mod erase;
+mod export;
 mod grants;
 mod intake;
 mod memory;
@@ -26,6 +28,8 @@ mod targets;
 pub use cursor::{Cursor, Position};
 pub use decision::{Decision, Writes};
 pub use entry::{Entry, Field, read_fields};
+pub use erase::{Erased, Erasure, RecordPlace, Stage, claim_mark};
+pub use export::{EXPORT_BYTES, EXPORT_ITEMS, Export, Exported, Item, Place};
 pub use grants::{DOUBT_MILLIS, Grant, Membership, Occasion, Regrant, Regranted};
 pub use intake::{Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, RecordKey, ScopesMissing};
 pub use memory::MemoryStore;
@@ -34,6 +38,6 @@ pub use request::{
     Delta, Denied, MAX_PAGE, PAGE_BYTES, PROMOTION_BATCH, Page, Promoted, Promotion, Pull, Push,
     Pushed, Rules, Touched, Window, pull_answer,
 };
-pub use scope::{Caller, Reach, Role, Scope, Stretch, personal};
+pub use scope::{Caller, Reach, Role, Scope, Stretch, personal, whole};
 pub use state::{RecordState, strip_deleted};
 pub use store::{Finding, ParkedChange, Pending, Stats, Store, StoreError, Swept};

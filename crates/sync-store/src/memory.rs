@@ -1,5 +1,7 @@
 //! The store in memory: the oracle that the others are compared with, and what simulations run on.
 
+mod whole;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +10,10 @@ use sync_protocol::{Answer, AppId, EventId, Millis, SpaceId, UserId};
 
 use crate::state::RecordState;
 use crate::{
-    Decision, Delta, Denied, Entry, Grant, Intake, Loaded, LoadedRow, Membership, Page,
-    ParkedChange, Pending, Position, Promoted, Promotion, Pull, Push, Pushed, Reach, RecordKey,
-    Regrant, Regranted, Rules, Scope, ScopesMissing, Stats, Store, StoreError, Stretch, Swept,
-    Window, Writes, pull_answer, strip_deleted,
+    Decision, Delta, Denied, Entry, Erased, Erasure, Export, Exported, Grant, Intake, Loaded,
+    LoadedRow, Membership, Page, ParkedChange, Pending, Position, Promoted, Promotion, Pull, Push,
+    Pushed, Reach, RecordKey, Regrant, Regranted, Rules, Scope, ScopesMissing, Stats, Store,
+    StoreError, Stretch, Swept, Window, Writes, pull_answer, strip_deleted,
 };
 
 /// How many rows and records a sweep removes at most.
@@ -89,6 +91,14 @@ impl Store for MemoryStore {
             .iter()
             .filter(|(owner, of, _)| (owner, of) == (&user, &app));
         Box::pin(ready(Ok(own.map(|(.., parked)| parked.clone()).collect())))
+    }
+
+    fn export(&self, export: Export) -> Pending<'_, Exported> {
+        Box::pin(ready(Ok(self.locked().export(&export))))
+    }
+
+    fn erase(&self, erasure: Erasure) -> Pending<'_, Erased> {
+        Box::pin(ready(self.locked().erase(&erasure)))
     }
 
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {

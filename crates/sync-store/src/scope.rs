@@ -9,8 +9,8 @@ use crate::{Cursor, Grant, Position};
 
 /// Who may see a change: one user, or the members of one space. Each stored change is in exactly one scope.
 ///
-/// A value is made only by [`Reach`], from a verified caller and the grants that the store holds, or by a store that
-/// reads back what it has written.
+/// A value is made only by [`Reach`], from a verified caller and the grants that the store holds, by a store that reads back
+/// what it has written, or by [`whole`] for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope(Audience);
 
@@ -234,6 +234,12 @@ impl Reach {
 #[must_use]
 pub fn personal(user: &UserId) -> Scope {
     Scope(Audience::User(user.clone()))
+}
+
+/// The scope of a user or a space, for the operator's own work: exporting and erasing. No request of a client comes here.
+#[must_use]
+pub fn whole(of: &Audience) -> Scope {
+    Scope(of.clone())
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub struct RecordState {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+pub(crate) struct Stored {
     /// Per field: time in milliseconds, client, position of its row.
     f: BTreeMap<FieldName, (i64, ClientIdText, i64)>,
     /// The position of the first insert.
@@ -42,7 +42,7 @@ struct Stored {
     i: Option<i64>,
     /// The claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    c: Vec<StoredClaim>,
+    pub(crate) c: Vec<StoredClaim>,
     /// Whether its delete never moves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     k: bool,
@@ -54,7 +54,7 @@ struct Stored {
 type ClientIdText = String;
 
 #[derive(Serialize, Deserialize)]
-struct StoredClaim(UserId, ClientIdText, FieldName, i64, u64, i64);
+pub(crate) struct StoredClaim(pub(crate) UserId, ClientIdText, FieldName, i64, u64, i64);
 
 impl RecordState {
     /// How a store keeps a record whose new rows stand at `base` and the positions behind it.
@@ -184,11 +184,11 @@ pub fn strip_deleted(state: &RecordState) -> Result<RecordState, StoreError> {
     })
 }
 
-fn parse(state: &str) -> Result<Stored, StoreError> {
+pub(crate) fn parse(state: &str) -> Result<Stored, StoreError> {
     serde_json::from_str(state)
         .map_err(|error| StoreError::fault(format!("a record's state cannot be read: {error}")))
 }
 
-fn text(stored: &Stored) -> String {
+pub(crate) fn text(stored: &Stored) -> String {
     serde_json::to_string(stored).expect("names and numbers are always JSON")
 }

@@ -6,7 +6,10 @@ use std::pin::Pin;
 
 use sync_protocol::{Answer, AppId, Millis, UserId, Value};
 
-use crate::{Grant, Membership, Promoted, Promotion, Pull, Push, Pushed, Regranted};
+use crate::{
+    Erased, Erasure, Export, Exported, Grant, Membership, Promoted, Promotion, Pull, Push, Pushed,
+    Regranted,
+};
 
 /// A store's answer, to be awaited.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -56,6 +59,20 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`StoreError`].
     fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>>;
+
+    /// Reads a page of everything that is kept of a user or a space.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn export(&self, export: Export) -> Pending<'_, Exported>;
+
+    /// Removes one batch of a user or a space for good.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then the batch is still there.
+    fn erase(&self, erasure: Erasure) -> Pending<'_, Erased>;
 
     /// Removes one small batch of what is dead for longer than the history window (P8).
     ///

@@ -208,7 +208,13 @@ async fn a_server_that_owns_the_tables_and_is_no_superuser_works_and_is_held_by_
         .unwrap();
     assert_eq!(
         applied,
-        ["0001_roles", "0002_log", "0003_walls", "0004_spaces"]
+        [
+            "0001_roles",
+            "0002_log",
+            "0003_walls",
+            "0004_spaces",
+            "0005_erase"
+        ]
     );
     let store = database.store().await;
     grant(&*store, "home", &[("anna", Role::Writer)]).await;

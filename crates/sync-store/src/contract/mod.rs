@@ -7,6 +7,8 @@ mod alike;
 mod deletes;
 mod denied;
 mod device;
+mod erasing;
+mod exporting;
 mod joining;
 mod kept;
 mod leaving;
@@ -23,6 +25,8 @@ pub use alike::*;
 pub use deletes::*;
 pub use denied::*;
 pub use device::{Device, START, changes, grant};
+pub use erasing::*;
+pub use exporting::*;
 pub use joining::*;
 pub use kept::*;
 pub use leaving::*;
@@ -134,6 +138,14 @@ macro_rules! contract_suite {
             a_delete_that_stays_keeps_no_later_edit_from_the_space
             a_personal_record_is_not_taken_for_one_of_a_space
             what_was_denied_keeps_its_space_when_it_is_told_again
+            everything_of_a_user_is_exported
+            everything_of_a_space_is_exported
+            an_export_of_many_pages_has_each_row_once
+            an_erased_user_is_gone_and_others_are_untouched
+            members_keep_what_an_erased_user_wrote
+            an_erased_user_may_begin_anew
+            an_erasure_that_was_stopped_is_begun_again
+            an_erased_space_is_gone_and_its_members_are_told
             it_answers_as_the_store_in_memory
         }
     };
