@@ -49,7 +49,7 @@ impl Subjects {
 /// The part that news belongs to: the same on every node and in every version.
 pub(crate) fn part_of(news: &News) -> u64 {
     let (kind, name) = match news {
-        News::Access(user) => (b'u', user.as_str()),
+        News::Access(user) | News::Gone(user) => (b'u', user.as_str()),
         News::Changes(notice) => match &notice.audience {
             Audience::User(user) => (b'u', user.as_str()),
             Audience::Space(space) => (b's', space.as_str()),

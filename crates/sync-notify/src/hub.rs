@@ -126,6 +126,7 @@ impl Hub {
                 }
             }
             News::Access(user) => self.deliver(&Audience::User(user), Mailbox::access_changed),
+            News::Gone(user) => self.deliver(&Audience::User(user), Mailbox::user_gone),
         }
     }
 

@@ -53,6 +53,12 @@ impl Listener {
         self.mailbox.set_client(client);
     }
 
+    /// Whether the user is gone, so that the connection is to be closed; [`Listener::waiting`] says so, too.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.mailbox.is_gone()
+    }
+
     /// Waits until there is something to see, and gives all that was told since the last time. Dropped while it waits, it
     /// loses nothing.
     pub async fn waiting(&self) -> Waiting {

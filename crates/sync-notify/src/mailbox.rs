@@ -25,14 +25,17 @@ pub struct Interest {
     pub tables: Tables,
 }
 
-/// What was told since a connection last looked. That access has changed comes alone, before what else there is: who asks for
-/// the spaces then ([`Listener::set_spaces`](crate::Listener::set_spaces)) hears nothing of those that were left.
+/// What was told since a connection last looked. That the user is gone comes alone, and again and again. That access has
+/// changed comes alone, before what else there is: who asks for the spaces then
+/// ([`Listener::set_spaces`](crate::Listener::set_spaces)) hears nothing of those that were left.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// The tables that have changes, by app. None is empty.
     pub tables: BTreeMap<AppId, BTreeSet<TableName>>,
     /// Whether what its user may see has changed.
     pub access: bool,
+    /// Whether its user is gone: the connection is to be closed.
+    pub gone: bool,
     /// Whether there were more than [`MAX_TABLES`] names, so that some are missing: any table may have changes.
     pub overflowed: bool,
 }
@@ -73,12 +76,13 @@ struct Letters {
     /// How many names there are.
     names: usize,
     access: bool,
+    gone: bool,
     overflowed: bool,
 }
 
 impl Letters {
     fn is_empty(&self) -> bool {
-        self.tables.is_empty() && !self.access && !self.overflowed
+        self.tables.is_empty() && !self.access && !self.gone && !self.overflowed
     }
 
     fn add(&mut self, notice: &Notice, table: &TableName) {
@@ -95,9 +99,13 @@ impl Letters {
         self.names += 1;
     }
 
-    /// What is to be told first: that access has changed. What follows it may be less than what waits now.
+    /// What is to be told first: that the user is gone, or that access has changed. What follows it may be less than what waits now.
     fn take(&mut self) -> Waiting {
         let mut waiting = Waiting::default();
+        if self.gone {
+            waiting.gone = true;
+            return waiting;
+        }
         if take(&mut self.access) {
             waiting.access = true;
             return waiting;
@@ -158,9 +166,23 @@ impl Mailbox {
 
     /// Says that what the user may see has changed.
     pub(crate) fn access_changed(&self) -> Delivery {
+        self.say(|letters| letters.access = true)
+    }
+
+    /// Says that the user is gone.
+    pub(crate) fn user_gone(&self) -> Delivery {
+        self.say(|letters| letters.gone = true)
+    }
+
+    /// Whether the user is gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.inner().letters.gone
+    }
+
+    fn say(&self, write: impl FnOnce(&mut Letters)) -> Delivery {
         let mut inner = self.inner();
         let was_idle = inner.letters.is_empty();
-        inner.letters.access = true;
+        write(&mut inner.letters);
         drop(inner);
         self.wake(was_idle)
     }

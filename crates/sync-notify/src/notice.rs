@@ -1,4 +1,5 @@
-//! What is told: that somebody wrote something that an audience may see, or that somebody may now see something else.
+//! What is told: that somebody wrote something that an audience may see, that somebody may now see something
+//! else, or that somebody is gone.
 
 use std::collections::BTreeSet;
 
@@ -35,6 +36,8 @@ pub enum News {
     Changes(Notice),
     /// What this user may see has changed: a space was joined or left.
     Access(UserId),
+    /// This user is gone: whatever it has open is to be closed.
+    Gone(UserId),
 }
 
 impl Notice {

@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 
 use crate::{News, Notice, Writer};
 
-/// How many notices wait at the most, and how many changes of access. Those beyond are lost, and found by looks.
+/// How many notices wait at the most, how many changes of access, and how many users that are gone. Those
+/// beyond are lost, and found by looks, but for the last.
 const MAX_WAITING: usize = 10_000;
 /// How many tables one waiting notice has at the most.
 const MAX_TABLES: usize = 1_000;
@@ -25,6 +26,7 @@ pub struct Outbox {
 struct Waiting {
     changes: BTreeMap<(Audience, AppId, Option<Writer>), Notice>,
     access: BTreeSet<UserId>,
+    gone: BTreeSet<UserId>,
     lost: u64,
 }
 
@@ -60,12 +62,17 @@ impl Outbox {
 impl Waiting {
     fn add(&mut self, news: News) {
         match news {
-            News::Access(user) if self.access.contains(&user) => {}
-            News::Access(user) if self.access.len() < MAX_WAITING => {
-                self.access.insert(user);
-            }
-            News::Access(_) => self.lost += 1,
+            News::Access(user) => Self::add_user(&mut self.access, &mut self.lost, user),
+            News::Gone(user) => Self::add_user(&mut self.gone, &mut self.lost, user),
             News::Changes(notice) => self.add_changes(notice),
+        }
+    }
+
+    fn add_user(users: &mut BTreeSet<UserId>, lost: &mut u64, user: UserId) {
+        if users.len() < MAX_WAITING || users.contains(&user) {
+            users.insert(user);
+        } else {
+            *lost += 1;
         }
     }
 
@@ -90,6 +97,7 @@ impl Waiting {
     fn take(&mut self) -> Vec<News> {
         let access = take(&mut self.access).into_iter().map(News::Access);
         let changes = take(&mut self.changes).into_values().map(News::Changes);
-        access.chain(changes).collect()
+        let gone = take(&mut self.gone).into_iter().map(News::Gone);
+        gone.chain(access).chain(changes).collect()
     }
 }

@@ -17,6 +17,9 @@ pub const MAX_NOTICE_BYTES: usize = 2_800;
 struct Piece {
     #[serde(default, rename = "u", skip_serializing_if = "Option::is_none")]
     user: Option<UserId>,
+    /// A user of its own: a version that does not know it finds neither user nor space, and passes the piece over.
+    #[serde(default, rename = "g", skip_serializing_if = "Option::is_none")]
+    gone: Option<UserId>,
     #[serde(default, rename = "s", skip_serializing_if = "Option::is_none")]
     space: Option<SpaceId>,
     #[serde(default, rename = "a", skip_serializing_if = "Option::is_none")]
@@ -109,6 +112,13 @@ impl From<&News> for Piece {
                     ..Self::default()
                 };
             }
+            News::Gone(user) => {
+                let gone = Some(user.clone());
+                return Self {
+                    gone,
+                    ..Self::default()
+                };
+            }
             News::Changes(notice) => notice.clone(),
         };
         let (user, space) = match notice.audience {
@@ -117,6 +127,7 @@ impl From<&News> for Piece {
         };
         Self {
             user,
+            gone: None,
             space,
             app: Some(notice.app),
             tables: notice.tables,
@@ -131,6 +142,9 @@ impl From<&News> for Piece {
 impl Piece {
     /// What it says; nothing if it is of a kind that this version does not know.
     fn into_news(self) -> Option<News> {
+        if let Some(user) = self.gone {
+            return Some(News::Gone(user));
+        }
         let audience = match (self.user, self.space) {
             (Some(user), None) if self.app.is_none() => return Some(News::Access(user)),
             (Some(user), None) => Audience::User(user),

@@ -127,18 +127,22 @@ async fn an_outbox_gives_all_that_many_threads_put() {
             thread::spawn(move || {
                 for number in 0..TABLES {
                     outbox.put(News::Changes(written(writer, number)));
-                    outbox.put(News::Access(user(&format!("u{writer}-{number}"))));
+                    let user = user(&format!("u{writer}-{number}"));
+                    outbox.put(News::Access(user.clone()));
+                    outbox.put(News::Gone(user));
                 }
             })
         })
         .collect();
-    let (mut tables, mut users) = (BTreeSet::new(), BTreeSet::new());
+    let (mut tables, mut users, mut gone) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let all = WRITERS * TABLES;
     let takes_all = async {
-        while tables.len() < WRITERS * TABLES || users.len() < WRITERS * TABLES {
+        while tables.len() < all || users.len() < all || gone.len() < all {
             let taken = timeout(Duration::from_micros(1), outbox.take()).await;
             for news in taken.unwrap_or_default() {
                 match news {
                     News::Access(user) => assert!(users.insert(user), "once"),
+                    News::Gone(user) => assert!(gone.insert(user), "once"),
                     News::Changes(notice) => {
                         tables.extend(notice.tables.iter().map(ToString::to_string));
                     }

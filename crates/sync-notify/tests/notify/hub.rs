@@ -189,6 +189,29 @@ fn a_change_of_access_reaches_every_connection_of_that_user() {
 }
 
 #[test]
+fn that_a_user_is_gone_is_all_that_its_connections_hear_from_then_on() {
+    let hub = Hub::new(10);
+    let (ann, bob) = (listens(&hub, "ann"), listens(&hub, "bob"));
+    hub.hear(News::Access(user("ann")));
+    announce(&hub, notice(to_user("ann"), &["t"]));
+    assert!(!ann.is_gone());
+    hub.hear(News::Gone(user("ann")));
+    let expected = Waiting {
+        gone: true,
+        ..Waiting::default()
+    };
+    for _ in 0..2 {
+        assert_eq!(told(&ann).as_ref(), Some(&expected));
+    }
+    assert!(ann.is_gone() && !bob.is_gone());
+    assert_eq!(told(&bob), None);
+    assert!(
+        !listens(&hub, "ann").is_gone(),
+        "whoever comes later is new"
+    );
+}
+
+#[test]
 fn what_another_node_tells_is_told_like_what_this_one_does() {
     let hub = Hub::new(10);
     let ann = listens(&hub, "ann");

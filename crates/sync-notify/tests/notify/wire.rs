@@ -65,6 +65,7 @@ fn news() -> impl Strategy<Value = News> {
     prop_oneof![
         4 => changes,
         1 => name().prop_map(|name| News::Access(UserId::new(&name).unwrap())),
+        1 => name().prop_map(|name| News::Gone(UserId::new(&name).unwrap())),
     ]
 }
 
@@ -219,13 +220,14 @@ fn a_limit_below_one_notice_is_refused() {
 fn the_text_is_short_and_stays_as_it_is() {
     let news = [
         News::Access(user("ann")),
+        News::Gone(user("ann")),
         News::Changes(Notice {
             writer: by("ann", ""),
             position: -7,
             ..notice(to_space("red"), &["a", "b"])
         }),
     ];
-    let text = r#"[{"u":"ann","p":0},{"s":"red","a":"app","t":["a","b"],"w":["ann",""],"p":-7}]"#;
+    let text = r#"[{"u":"ann","p":0},{"g":"ann","p":0},{"s":"red","a":"app","t":["a","b"],"w":["ann",""],"p":-7}]"#;
     assert_eq!(encode(&news, usize::MAX), [text]);
     assert_eq!(decode(text).unwrap(), news);
 }
