@@ -136,7 +136,7 @@ async fn erase_records(session: &Session, scope: &Scope) -> Result<Erased, Failu
     let gone = query(session, sql::ERASE_RECORDS, &batch).await?;
     let counted = |place: usize| gone.first().map_or(0, |row| row.get::<_, i64>(place));
     let (records, rows) = (counted(0), counted(1));
-    let is_full = records >= RECORDS || rows > ROWS;
+    let is_full = records >= RECORDS || counted(2) > ROWS;
     Ok(Erased {
         records: usize::try_from(records).unwrap_or(0),
         rows: usize::try_from(rows).unwrap_or(0),

@@ -14,6 +14,7 @@
 
 mod check;
 mod connection;
+mod erase;
 mod exchange;
 mod failure;
 mod job;

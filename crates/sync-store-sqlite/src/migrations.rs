@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS sync_migrations (
 ) STRICT;
 ";
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "log",
@@ -27,6 +27,11 @@ const MIGRATIONS: [Migration; 2] = [
         version: 2,
         name: "spaces",
         sql: include_str!("../migrations/0002_spaces.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "erase",
+        sql: include_str!("../migrations/0003_erase.sql"),
     },
 ];
 

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use sync_protocol::{Answer, AppId, Millis, UserId};
 use sync_store::{
-    Grant, Membership, ParkedChange, Pending, Position, Promoted, Promotion, Pull, Push, Pushed,
-    Regrant, Regranted, Rules, Stats, Store, StoreError, Swept,
+    Erased, Erasure, Export, Exported, Grant, Membership, ParkedChange, Pending, Position,
+    Promoted, Promotion, Pull, Push, Pushed, Regrant, Regranted, Rules, Stats, Store, StoreError,
+    Swept,
 };
 
 use crate::connection::{self, OnlyServer};
 use crate::failure::Outcome;
 use crate::job::{Sent, job};
 use crate::readers::{READERS, Readers};
-use crate::tables::{clock, grants, maintenance, parked};
+use crate::tables::{clock, export, grants, maintenance, parked};
 use crate::writer::Writer;
-use crate::{exchange, migrations, sweep};
+use crate::{erase, exchange, migrations, sweep};
 
 /// About how many bytes a row takes beside its values.
 const ROW_BYTES: usize = 512;
@@ -132,6 +133,17 @@ impl Store for SqliteStore {
 
     fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
         self.read(move |connection| parked::of(connection, &user, &app))
+    }
+
+    fn export(&self, export: Export) -> Pending<'_, Exported> {
+        self.read(move |connection| export::page(connection, &export))
+    }
+
+    fn erase(&self, erasure: Erasure) -> Pending<'_, Erased> {
+        // As a sweep.
+        self.write(usize::MAX, move |connection| {
+            erase::erase(connection, &erasure)
+        })
     }
 
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {

@@ -1,9 +1,11 @@
 //! The only way to the tables. SQLite has no row-level security, so the wall is this module: the texts of the queries
 //! are private to it, and whoever wants rows of the log or records of a user or space has to show the
-//! [`Scope`](sync_store::Scope) that it asks for. What looks across scopes is `maintenance`, and its answers never
-//! leave the server.
+//! [`Scope`](sync_store::Scope) that it asks for. What looks across scopes is `maintenance`, whose answers
+//! never leave the server, and for the operator alone `export` and `erase`.
 
 pub(crate) mod clock;
+pub(crate) mod erase;
+pub(crate) mod export;
 pub(crate) mod grants;
 pub(crate) mod log;
 pub(crate) mod maintenance;

@@ -71,7 +71,11 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
 #[test]
 fn a_migration_is_done_once_and_told() {
     let (_folder, path) = place();
-    let applied = ["applied 0001_log", "applied 0002_spaces"];
+    let applied = [
+        "applied 0001_log",
+        "applied 0002_spaces",
+        "applied 0003_erase",
+    ];
     assert_eq!(migrate(&path), Ok(applied.map(str::to_owned).to_vec()));
     assert_eq!(migrate(&path), Ok(Vec::new()));
 }
@@ -84,7 +88,7 @@ fn a_check_says_what_it_finds_beside_a_server() {
     let report = check(&path).expect("a sound database");
     for line in [
         "journal mode wal",
-        "schema version 2, up to date",
+        "schema version 3, up to date",
         "integrity ok",
     ] {
         assert!(

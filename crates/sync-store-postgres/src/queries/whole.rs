@@ -185,7 +185,8 @@ delete from sync_parked
 where user_id = $1";
 
 /// Removes records of a scope together with their rows: $1 scope, $2 how many records, $3 how many rows; the first record
-/// counts as fitting. Returns how many records and rows it was.
+/// counts as fitting. Returns how many records and
+/// rows it was, and how many rows the records had.
 pub(crate) const ERASE_RECORDS: &str = "\
 -- erase_records
 with batch as (
@@ -225,7 +226,8 @@ with batch as (
 )
 select
     (select count(*) from gone),
-    (select count(*) from rows_gone)";
+    (select count(*) from rows_gone),
+    (select coalesce(sum(cardinality(gone.rows)), 0) from gone)";
 
 /// Some rows that a user has written, wherever: $1 user, $2 how many.
 pub(crate) const FIRST_WRITTEN: &str = "\

@@ -18,7 +18,8 @@ pub(crate) fn of(connection: &Connection, user: &UserId) -> Outcome<Vec<Grant>> 
     Ok(grants)
 }
 
-fn grant(row: &Row<'_>) -> Outcome<Grant> {
+/// Reads a grant, whose columns are those of `grants`.
+pub(super) fn grant(row: &Row<'_>) -> Outcome<Grant> {
     let unreadable = || Failure::fault("a grant cannot be read");
     let role = |word| Role::parse(word).ok_or_else(unreadable);
     Ok(Grant {

@@ -3,7 +3,7 @@
 
 /// The names of the queries on the log or the records that do not name their scope first.
 #[cfg(test)]
-const ACROSS_SCOPES: [&str; 8] = [
+const ACROSS_SCOPES: [&str; 10] = [
     // One row that no reader sees: the greatest position, for a cursor from nowhere.
     "greatest",
     // Keyed by the user.
@@ -16,6 +16,9 @@ const ACROSS_SCOPES: [&str; 8] = [
     "each_dead",
     "remove",
     "deleted_records",
+    // What one user has written, for the operator.
+    "written",
+    "some_written",
 ];
 
 pub(super) const HORIZON: &str = "
@@ -297,6 +300,165 @@ WHERE deleted_since <= ?1
 ORDER BY deleted_since, scope, app_id, table_name, record_id
 LIMIT ?3
 OFFSET ?2
+";
+
+pub(super) const GRANTS_BEHIND: &str = "
+-- grants_behind
+SELECT space_id, role, position, asked, doubted, user_id
+FROM sync_grants
+WHERE user_id = ?1
+  AND space_id > ?2
+ORDER BY space_id
+LIMIT ?3
+";
+
+pub(super) const MEMBERS_BEHIND: &str = "
+-- members_behind
+SELECT space_id, role, position, asked, doubted, user_id
+FROM sync_grants INDEXED BY sync_grants_space
+WHERE space_id = ?1
+  AND user_id > ?2
+ORDER BY user_id
+LIMIT ?3
+";
+
+pub(super) const PARKED_BEHIND: &str = "
+-- parked_behind
+SELECT raw, reason, app_id, place
+FROM sync_parked INDEXED BY sync_parked_place
+WHERE user_id = ?1
+  AND place > ?2
+ORDER BY place
+LIMIT ?3
+";
+
+pub(super) const WRITTEN: &str = "
+-- written
+SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
+  schema_version, actor, origin, opens, to_everyone, undated, scope, app_id, dead_since
+FROM sync_changes INDEXED BY sync_changes_event
+WHERE user_id = ?1
+  AND id >= ?2
+ORDER BY id
+LIMIT ?3
+";
+
+pub(super) const LIVE_BEHIND: &str = "
+-- live_behind
+SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
+  schema_version, actor, origin, opens, to_everyone, undated, scope, app_id, dead_since
+FROM sync_changes INDEXED BY sync_changes_live
+WHERE scope = ?1
+  AND (app_id, position) > (?2, ?3)
+  AND dead_since IS NULL
+ORDER BY app_id, position
+LIMIT ?4
+";
+
+pub(super) const DEAD_BEHIND: &str = "
+-- dead_behind
+SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
+  schema_version, actor, origin, opens, to_everyone, undated, scope, app_id, dead_since
+FROM sync_changes INDEXED BY sync_changes_buried
+WHERE scope = ?1
+  AND position > ?2
+  AND dead_since IS NOT NULL
+ORDER BY position
+LIMIT ?3
+";
+
+pub(super) const A_MEMBER: &str = "
+-- a_member
+SELECT user_id
+FROM sync_grants INDEXED BY sync_grants_space
+WHERE space_id = ?1
+  AND role IS NOT NULL
+LIMIT 1
+";
+
+pub(super) const SOME_RECORDS: &str = "
+-- some_records
+SELECT app_id, table_name, record_id, rows
+FROM sync_records
+WHERE scope = ?1
+ORDER BY app_id, table_name, record_id
+LIMIT ?2
+";
+
+pub(super) const SOME_WRITTEN: &str = "
+-- some_written
+SELECT position, scope, app_id, table_name, record_id
+FROM sync_changes INDEXED BY sync_changes_event
+WHERE user_id = ?1
+ORDER BY id
+LIMIT ?2
+";
+
+pub(super) const SOME_DEAD: &str = "
+-- some_dead
+SELECT position
+FROM sync_changes INDEXED BY sync_changes_buried
+WHERE scope = ?1
+  AND dead_since IS NOT NULL
+LIMIT ?2
+";
+
+pub(super) const SOME_LIVE: &str = "
+-- some_live
+SELECT position
+FROM sync_changes INDEXED BY sync_changes_live
+WHERE scope = ?1
+  AND dead_since IS NULL
+LIMIT ?2
+";
+
+pub(super) const ERASE_ROW: &str = "
+-- erase_row
+DELETE FROM sync_changes
+WHERE scope = ?1
+  AND position = ?2
+";
+
+pub(super) const RENAME: &str = "
+-- rename
+UPDATE sync_changes
+SET user_id = ?3, client_id = '', actor = NULL
+WHERE scope = ?1
+  AND position = ?2
+";
+
+pub(super) const ERASE_PARKED: &str = "
+-- erase_parked
+DELETE FROM sync_parked
+WHERE user_id = ?1
+";
+
+pub(super) const ERASE_GRANT: &str = "
+-- erase_grant
+DELETE FROM sync_grants
+WHERE user_id = ?1
+  AND space_id = ?2
+  AND role IS NULL
+";
+
+pub(super) const CLAIMS: &str = "
+-- claims
+SELECT app_id, table_name, record_id, CASE WHEN instr(state, ?5) > 0 THEN state END
+FROM sync_records
+WHERE scope = ?1
+  AND (app_id, table_name, record_id) > (?2, ?3, ?4)
+ORDER BY app_id, table_name, record_id
+LIMIT ?6
+";
+
+pub(super) const RESTATE: &str = "
+-- restate
+UPDATE sync_records
+SET state = ?5
+WHERE scope = ?1
+  AND app_id = ?2
+  AND table_name = ?3
+  AND record_id = ?4
 ";
 
 #[cfg(test)]

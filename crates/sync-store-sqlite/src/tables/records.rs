@@ -83,7 +83,7 @@ pub(crate) fn forget(connection: &Connection, app: &AppId, key: &RecordKey) -> O
 }
 
 /// Reads the column `rows`.
-fn positions(rows: &str) -> Outcome<Vec<i64>> {
+pub(super) fn positions(rows: &str) -> Outcome<Vec<i64>> {
     serde_json::from_str(rows)
         .map_err(|error| Failure::fault(format!("a record's rows cannot be read: {error}")))
 }

@@ -222,7 +222,7 @@ fn read_run(
 }
 
 /// Reads a row, whose columns are those of `run` and `row`.
-fn entry(row: &Row<'_>, scope: &Scope, app: &AppId) -> Outcome<Entry> {
+pub(super) fn entry(row: &Row<'_>, scope: &Scope, app: &AppId) -> Outcome<Entry> {
     let text = |column| -> Outcome<&str> { Ok(row.get_ref(column)?.as_str()?) };
     let maybe = |column| -> Outcome<Option<&str>> { Ok(row.get_ref(column)?.as_str_or_null()?) };
     Ok(Entry {
