@@ -15,7 +15,7 @@ use std::ops::AddAssign;
 use sync_protocol::{AppId, Audience, Millis, RecordId, SpaceId, TableName, UserId};
 
 use crate::state::{self, Stored};
-use crate::{RecordState, StoreError};
+use crate::{RecordState, Store, StoreError};
 
 /// A wish to erase one batch of a user or a space.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,28 @@ impl AddAssign for Erased {
         self.claims += batch.claims;
         self.left.extend(batch.left);
         self.next = batch.next;
+    }
+}
+
+/// Erases batch by batch to the end; what each batch has done is told at once.
+///
+/// # Errors
+///
+/// [`StoreError`]; then what was erased so far stays erased, and it can be begun again.
+pub async fn erase(
+    store: &dyn Store,
+    mut erasure: Erasure,
+    mut tell: impl FnMut(&Erased) + Send,
+) -> Result<Erased, StoreError> {
+    let mut all = Erased::default();
+    loop {
+        let batch = store.erase(erasure.clone()).await?;
+        tell(&batch);
+        all += batch;
+        match all.next.take() {
+            Some(next) => erasure.stage = next,
+            None => return Ok(all),
+        }
     }
 }
 

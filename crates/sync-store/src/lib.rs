@@ -28,7 +28,7 @@ mod targets;
 pub use cursor::{Cursor, Position};
 pub use decision::{Decision, Writes};
 pub use entry::{Entry, Field, read_fields};
-pub use erase::{Erased, Erasure, RecordPlace, Stage, claim_mark};
+pub use erase::{Erased, Erasure, RecordPlace, Stage, claim_mark, erase};
 pub use export::{EXPORT_BYTES, EXPORT_ITEMS, Export, Exported, Item, Place};
 pub use grants::{DOUBT_MILLIS, Grant, Membership, Occasion, Regrant, Regranted};
 pub use intake::{Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, RecordKey, ScopesMissing};

@@ -48,6 +48,8 @@ const READ_BUFFER_BYTES: usize = 1024;
 const WRITE_BUFFER_BYTES: usize = 1024 * 1024;
 /// What is said to who may see other spaces than before.
 const MOVED: &str = "you may see other spaces than before: pull all, and connect again";
+/// What is said to who was erased.
+const GONE: &str = "the user is gone: everything of it was erased";
 /// What is said to who has no active subscription.
 const INACTIVE: &str = "the subscription is not active";
 
@@ -316,6 +318,9 @@ impl Conversation {
     }
 
     async fn tell(&mut self, mut waiting: Waiting) -> Result<(), End> {
+        if waiting.gone {
+            return Err(close(CloseCode::Policy, GONE));
+        }
         if self.member.as_ref().is_some_and(|member| !member.is_active) {
             let service = &self.service;
             waiting.tables.retain(|app, _| service.is_exempt(app));

@@ -4,9 +4,10 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use sync_access::ServiceName;
-use sync_protocol::UserId;
+use sync_protocol::{Audience, SpaceId, UserId};
 
 use crate::error::Refusal;
+use crate::log_line::Notes;
 use crate::service::Service;
 
 const X_SERVICE_KEY: HeaderName = HeaderName::from_static("x-service-key");
@@ -34,4 +35,24 @@ pub(crate) async fn segment(parts: &mut Parts, name: &str) -> Result<String, Ref
 /// A user by name.
 pub(crate) fn user_id(text: &str) -> Result<UserId, Refusal> {
     UserId::new(text).map_err(|error| Refusal::Parameter(format!("the user {error}")))
+}
+
+/// The user that the path names.
+pub(crate) async fn user(parts: &mut Parts) -> Result<Audience, Refusal> {
+    let user = user_id(&segment(parts, "user_id").await?)?;
+    Ok(Audience::User(user))
+}
+
+/// The space that the path names.
+pub(crate) async fn space(parts: &mut Parts) -> Result<Audience, Refusal> {
+    let space = SpaceId::new(&segment(parts, "space_id").await?);
+    let space = space.map_err(|error| Refusal::Parameter(format!("the space {error}")))?;
+    Ok(Audience::Space(space))
+}
+
+/// Notes for the log whom a request is about.
+pub(crate) fn note(parts: &Parts, of: &Audience) {
+    if let (Some(notes), Audience::User(user)) = (Notes::of(&parts.extensions), of) {
+        notes.user(user);
+    }
 }

@@ -93,7 +93,7 @@ impl Reader {
 
     /// The next thing to send; `None` at the end. Dropped while it waits to be told, it has lost nothing.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
-        while !self.is_over {
+        while !self.is_over && !self.listener.is_gone() {
             let said = match self.next {
                 Next::Read => {
                     let part = self.turns.try_part();

@@ -12,6 +12,8 @@ pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
 /// 200 with this body.
 pub(crate) fn ok(body: &impl Serialize) -> Response {
     with_status(StatusCode::OK, body)
@@ -31,6 +33,11 @@ pub(crate) fn json_text(body: String) -> Response {
 /// Any text.
 pub(crate) fn text(kind: &'static str, body: String) -> Response {
     raw(StatusCode::OK, HeaderValue::from_static(kind), body)
+}
+
+/// Lines of JSON, as they come.
+pub(crate) fn lines(body: Body) -> Response {
+    raw(StatusCode::OK, NDJSON, body)
 }
 
 /// Server-Sent Events, as long as they last.

@@ -20,7 +20,7 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT_ENCODING;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post};
 use tower::ServiceBuilder;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -45,7 +45,7 @@ use crate::service::{Service, Shared};
 use crate::service_push::service_push;
 use crate::sign_in::sign_in;
 use crate::stream::stream;
-use crate::websocket;
+use crate::{erase, export, websocket};
 
 /// Answers that are not longer are not packed: it would save nothing.
 const PACK_ABOVE_BYTES: u64 = 1024;
@@ -104,6 +104,10 @@ fn internal() -> Router<Shared> {
             "/internal/memberships/{user_id}/changed",
             post(membership_changed),
         )
+        .route("/internal/users/{user_id}/export", get(export::of_user))
+        .route("/internal/spaces/{space_id}/export", get(export::of_space))
+        .route("/internal/users/{user_id}", delete(erase::user))
+        .route("/internal/spaces/{space_id}", delete(erase::space))
 }
 
 fn development(router: Router<Shared>, service: &Service) -> Router<Shared> {

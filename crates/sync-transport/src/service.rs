@@ -9,9 +9,11 @@ use sync_access::{Billing, Clock, DevelopmentIssuer, Memberships, ServiceKeys, V
 use sync_notify::{Hub, Relay};
 use sync_protocol::{AppId, Millis, UserId};
 use sync_store::Store;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use crate::budget::Budget;
+use crate::export::EXPORTS;
 use crate::rates::Rates;
 use crate::turns::Turns;
 use crate::{Limits, Metrics, Origins, Proxies};
@@ -101,6 +103,10 @@ pub(crate) struct Shared {
     pub(crate) turns: Arc<Turns>,
     /// How often everybody has asked.
     pub(crate) rates: Arc<Rates>,
+    /// Leave to export.
+    pub(crate) exports: Arc<Semaphore>,
+    /// Held by whoever erases.
+    pub(crate) erasing: Arc<Mutex<()>>,
 }
 
 impl Shared {
@@ -110,6 +116,8 @@ impl Shared {
             budget: Budget::new(limits),
             turns: Turns::new(limits.stream_reads),
             rates: Arc::new(Rates::new(limits, &service.metrics)),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
+            erasing: Arc::default(),
             service,
         }
     }

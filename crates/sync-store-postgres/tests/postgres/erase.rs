@@ -35,15 +35,8 @@ async fn found(raw: &Client, text: &str) -> Vec<String> {
 }
 
 async fn erase(store: &dyn Store, of: Audience) -> Erased {
-    let mut erasure = Erasure::new(of, 7, NOW);
-    let mut all = Erased::default();
-    loop {
-        all += store.erase(erasure.clone()).await.unwrap();
-        match &all.next {
-            Some(next) => erasure.stage = next.clone(),
-            None => return all,
-        }
-    }
+    let erasure = Erasure::new(of, 7, NOW);
+    sync_store::erase(store, erasure, |_| {}).await.unwrap()
 }
 
 /// A user with rows, claims and what was kept aside, alone and in a space.

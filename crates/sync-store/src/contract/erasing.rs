@@ -7,7 +7,7 @@ use sync_protocol::Audience;
 
 use super::device::{Device, START, TIMES, insert, update};
 use super::exporting::{about, everything, items, neighbours, space, user};
-use crate::{Erased, Erasure, Item, Role, Store};
+use crate::{Erased, Erasure, Item, Role, Store, erase};
 
 /// One batch after the other to the end, or to the batch of this number; what all of them have done.
 async fn erase_some(store: &Arc<dyn Store>, of: &Audience, bits: u64, batches: usize) -> Erased {
@@ -27,11 +27,11 @@ async fn erase_some(store: &Arc<dyn Store>, of: &Audience, bits: u64, batches: u
 ///
 /// # Panics
 ///
-/// If it does not come to an end.
+/// If the store does not do it.
 pub async fn erase_all(store: &Arc<dyn Store>, of: &Audience) -> Erased {
-    let erased = erase_some(store, of, 7, 100_000).await;
-    assert_eq!(erased.next, None);
-    erased
+    let erasure = Erasure::new(of.clone(), 7, START);
+    let erased = erase(&**store, erasure, |_| {}).await;
+    erased.expect("it comes to an end")
 }
 
 /// Nothing is left of a user but what it wrote in spaces, under no name; others have what they had.
