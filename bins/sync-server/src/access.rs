@@ -57,7 +57,7 @@ fn upstream(settings: &Settings, url: &str) -> UpstreamSettings {
 /// # Errors
 ///
 /// A sentence that names the setting, never a key.
-pub(crate) fn service_keys(command: Command, settings: &Settings) -> Result<ServiceKeys, String> {
+pub(crate) fn service_keys(command: &Command, settings: &Settings) -> Result<ServiceKeys, String> {
     let development = match command {
         Command::Dev => DevelopmentKeys::Allowed,
         _ => DevelopmentKeys::Refused,
@@ -102,7 +102,7 @@ pub(crate) async fn follow_keys(command: Command, settings: Settings, service: A
         if found == known {
             continue;
         }
-        match service_keys(command, &settings) {
+        match service_keys(&command, &settings) {
             Ok(keys) => {
                 let names = keys.names();
                 service.service_keys.replace(keys);

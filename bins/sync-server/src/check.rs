@@ -12,7 +12,7 @@ use crate::{database, nodes};
 /// Tries everything and prints a line for each; fails if one does not work.
 pub(crate) async fn check(settings: &Settings) -> ExitCode {
     let mut report = Report::default();
-    let faults = settings.faults(Command::Check);
+    let faults = settings.faults(&Command::Check);
     if faults.is_empty() {
         report.works("settings", "every setting can be read");
     }

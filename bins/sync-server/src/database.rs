@@ -33,6 +33,28 @@ pub(crate) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, String> 
     }
 }
 
+/// Opens the store of a database that is there, for an operator's own work.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub(crate) async fn existing(settings: &Settings) -> Result<Arc<dyn Store>, String> {
+    match settings.database()? {
+        Database::Sqlite(path) if !path.exists() => Err(format!(
+            "DATABASE_URL: there is no database at {}",
+            path.display()
+        )),
+        Database::Sqlite(path) => {
+            let store = SqliteStore::open(&path, settings.rules()).map_err(told)?;
+            Ok(Arc::new(store))
+        }
+        Database::Postgres(url) => {
+            let store = PostgresStore::connect(postgres(settings, url)).await;
+            Ok(Arc::new(store.map_err(told)?))
+        }
+    }
+}
+
 /// Brings the database to this version's schema; a line for each thing done.
 ///
 /// # Errors
@@ -79,7 +101,8 @@ pub(crate) fn postgres(settings: &Settings, url: String) -> sync_store_postgres:
     }
 }
 
-fn told(error: StoreError) -> String {
+/// What the store says, in words for the operator.
+pub(crate) fn told(error: StoreError) -> String {
     let (StoreError::Unavailable(detail)
     | StoreError::Fault(detail)
     | StoreError::TooLarge(detail)) = error;

@@ -11,6 +11,7 @@ mod serve;
 mod settings;
 mod sweep;
 mod welcome;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -36,7 +37,7 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode, String> 
     if matches!(command, Command::Check) {
         return Ok(check::check(settings).await);
     }
-    let faults = settings.faults(command);
+    let faults = settings.faults(&command);
     if !faults.is_empty() {
         return Err(faults.join("\nsync-server: "));
     }
@@ -47,7 +48,15 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode, String> 
                 println!("{line}");
             }
         }
-        Command::Serve | Command::Dev | Command::Check => serve::serve(command, settings).await?,
+        Command::Export { whose, to } => whole::export(settings, &whose, to.as_deref()).await?,
+        Command::Erase { whose, yes } => {
+            for line in whole::erase(settings, &whose, yes).await? {
+                println!("{line}");
+            }
+        }
+        Command::Serve | Command::Dev | Command::Check => {
+            serve::serve(&command, settings).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

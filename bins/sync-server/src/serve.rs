@@ -24,7 +24,7 @@ const DEVELOPMENT_KEY: &str = "sync-data/development-key.pem";
 /// # Errors
 ///
 /// A sentence for whoever started it.
-pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), String> {
+pub(crate) async fn serve(command: &Command, settings: &Settings) -> Result<(), String> {
     let clock: Clock = Arc::new(now);
     let development_issuer = match command {
         Command::Dev => Some(development_issuer(settings)?),
@@ -75,7 +75,7 @@ pub(crate) async fn serve(command: Command, settings: &Settings) -> Result<(), S
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
     let service = Arc::new(service);
-    let keys = access::follow_keys(command, settings.clone(), service.clone());
+    let keys = access::follow_keys(command.clone(), settings.clone(), service.clone());
     let keys = tokio::spawn(keys);
     let drained = sync_transport::serve(listener, service, stop).await;
     keys.abort();
@@ -133,7 +133,7 @@ fn development_issuer(settings: &Settings) -> Result<DevelopmentIssuer, String> 
 }
 
 /// A development server turns nobody away for asking often: there is nobody else on it.
-fn limits(command: Command, settings: &Settings) -> Result<Limits, String> {
+fn limits(command: &Command, settings: &Settings) -> Result<Limits, String> {
     let limits = Limits {
         connections: settings.limits.connections(),
         stream_reads: stream_reads(settings)?,

@@ -15,6 +15,7 @@ use sync_store::Rules;
 use sync_transport::Origins;
 
 use crate::limits::LimitSettings;
+use crate::whole::Whose;
 use crate::{access, address};
 
 /// The database that is used when none is named.
@@ -36,7 +37,7 @@ pub(crate) struct Arguments {
 }
 
 /// What the binary does.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve clients (what happens when no command is given)
     Serve,
@@ -46,6 +47,22 @@ pub(crate) enum Command {
     Migrate,
     /// Try the settings, the database and the keys, and say what works
     Check,
+    /// Write everything that is kept of a user or a space, as lines of JSON
+    Export {
+        #[command(flatten)]
+        whose: Whose,
+        /// The file, which is there when it is complete [default: the standard output]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Erase a user or a space for good
+    Erase {
+        #[command(flatten)]
+        whose: Whose,
+        /// Do it; without this it says what it would do
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// How log lines are written.
@@ -298,7 +315,7 @@ impl Settings {
     /// # Errors
     ///
     /// A sentence that names the setting.
-    pub(crate) fn address(&self, command: Command) -> Result<SocketAddr, String> {
+    pub(crate) fn address(&self, command: &Command) -> Result<SocketAddr, String> {
         let host = match (self.sync_host, command) {
             (Some(host), Command::Dev) if !host.is_loopback() => {
                 return Err(
@@ -314,7 +331,7 @@ impl Settings {
     }
 
     /// Everything in these settings that `command` cannot run with, a sentence each.
-    pub(crate) fn faults(&self, command: Command) -> Vec<String> {
+    pub(crate) fn faults(&self, command: &Command) -> Vec<String> {
         let mut faults: Vec<String> = [self.database().err(), self.address(command).err()]
             .into_iter()
             .flatten()
@@ -496,10 +513,10 @@ mod tests {
                 "SYNC_TRUSTED_PROXIES",
             ),
         ] {
-            let faults = settings(&arguments).faults(Command::Serve);
+            let faults = settings(&arguments).faults(&Command::Serve);
             assert!(faults.len() == 1 && faults[0].contains(name), "{faults:?}");
         }
-        assert_eq!(settings(&[]).faults(Command::Serve), Vec::<String>::new());
+        assert_eq!(settings(&[]).faults(&Command::Serve), Vec::<String>::new());
         for bad in [
             ["--port", "70000"],
             ["--sync-pool-size", "1"],
@@ -516,16 +533,16 @@ mod tests {
     #[test]
     fn dev_listens_on_loopback_only() {
         assert_eq!(
-            settings(&[]).address(Command::Dev),
+            settings(&[]).address(&Command::Dev),
             Ok(SocketAddr::from(([127, 0, 0, 1], 3050)))
         );
         assert!(
             settings(&["--sync-host", "0.0.0.0"])
-                .address(Command::Dev)
+                .address(&Command::Dev)
                 .is_err()
         );
         assert_eq!(
-            settings(&[]).address(Command::Serve),
+            settings(&[]).address(&Command::Serve),
             Ok(SocketAddr::from(([0, 0, 0, 0], 3050)))
         );
     }

@@ -108,6 +108,7 @@ fn internal() -> Router<Shared> {
         .route("/internal/spaces/{space_id}/export", get(export::of_space))
         .route("/internal/users/{user_id}", delete(erase::user))
         .route("/internal/spaces/{space_id}", delete(erase::space))
+        .method_not_allowed_fallback(wrong_method)
 }
 
 fn development(router: Router<Shared>, service: &Service) -> Router<Shared> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use sync_protocol::{Answer, AppId, Millis, UserId};
 use sync_store::{
-    Grant, Membership, MemoryStore, ParkedChange, Pending, Promoted, Promotion, Pull, Push, Pushed,
-    Regranted, Role, Rules, Stats, Store, StoreError, Swept,
+    Erased, Erasure, Export, Exported, Grant, Membership, MemoryStore, ParkedChange, Pending,
+    Promoted, Promotion, Pull, Push, Pushed, Regranted, Role, Rules, Stats, Store, StoreError,
+    Swept,
 };
 use tokio::sync::watch;
 
@@ -129,6 +130,20 @@ impl Store for Stage {
 
     fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
         self.store.parked(user, app)
+    }
+
+    fn export(&self, export: Export) -> Pending<'_, Exported> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.export(export).await
+        })
+    }
+
+    fn erase(&self, erasure: Erasure) -> Pending<'_, Erased> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.erase(erasure).await
+        })
     }
 
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {

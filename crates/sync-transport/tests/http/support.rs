@@ -14,8 +14,8 @@ use sync_access::{
 use sync_notify::Hub;
 use sync_protocol::{AppId, Millis, UserId};
 use sync_store::{
-    Grant, Membership, MemoryStore, ParkedChange, Pending, Promoted, Promotion, Pull, Push, Pushed,
-    Regranted, Rules, Stats, Store, StoreError, Swept,
+    Erased, Erasure, Export, Exported, Grant, Membership, MemoryStore, ParkedChange, Pending,
+    Promoted, Promotion, Pull, Push, Pushed, Regranted, Rules, Stats, Store, StoreError, Swept,
 };
 use sync_transport::{Drained, Limits, Members, Metrics, Origins, Proxies, Service, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -343,6 +343,20 @@ impl Store for Faulty {
 
     fn parked(&self, user: UserId, app: AppId) -> Pending<'_, Vec<ParkedChange>> {
         self.store.parked(user, app)
+    }
+
+    fn export(&self, export: Export) -> Pending<'_, Exported> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.export(export).await
+        })
+    }
+
+    fn erase(&self, erasure: Erasure) -> Pending<'_, Erased> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.erase(erasure).await
+        })
     }
 
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
