@@ -125,6 +125,8 @@ fn the_help_names_every_command_and_setting_of_the_contract() {
         "dev",
         "migrate",
         "check",
+        "export",
+        "erase",
         "PORT",
         "DATABASE_URL",
         "JWKS_URL",
@@ -475,4 +477,83 @@ async fn a_development_server_takes_its_own_tokens_whatever_issuer_and_audience_
     let cursor = client.pull_to_head("tasks", "", |_| ()).await;
     assert!(cursor.is_ok(), "{cursor:?}");
     running.stop("-TERM");
+}
+
+/// Runs a command on the database of a development server in this folder, while that does not run.
+fn on_its_data(folder: &Path, arguments: &[&str]) -> Output {
+    let url = [("DATABASE_URL", "sqlite:sync-data/sync.db")];
+    let mut command = command(folder, arguments, &url);
+    command.output().expect("the binary runs")
+}
+
+fn json_lines(text: &str) -> Vec<serde_json::Value> {
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_user_is_exported_and_erased_without_a_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let running = Running::start(folder.path(), &["dev"], &[]);
+    let server = format!("http://127.0.0.1:{}", running.1);
+    for user in ["anna", "ben"] {
+        let signed_in = sync_client::sign_in(&server, user, "phone").await;
+        let client = Client::new(Options {
+            server: server.clone(),
+            app: "todo".to_owned(),
+            client_id: "phone".to_owned(),
+            token: Some(signed_in.expect("signed in").token),
+            retry: Retry::default(),
+        });
+        let client = client.expect("a good address");
+        let pushed = client.push("", &[NewChange::insert("tasks", user)]).await;
+        assert!(pushed.is_ok(), "{pushed:?}");
+    }
+    let busy = on_its_data(folder.path(), &["export", "user", "anna"]);
+    assert!(!busy.status.success(), "a server uses the file: {busy:?}");
+    running.stop("-TERM");
+    let run = |arguments: &[&str]| on_its_data(folder.path(), arguments);
+    let exported = |user| {
+        let output = run(&["export", "user", user]);
+        assert!(output.status.success(), "{output:?}");
+        json_lines(&text(&output.stdout))
+    };
+    let lines = exported("anna");
+    let kinds: Vec<_> = lines.iter().map(|line| line["kind"].clone()).collect();
+    assert_eq!(kinds, ["export", "change", "end"]);
+    assert_eq!(
+        (&lines[1]["id"], &lines[2]["lines"]),
+        (&"anna".into(), &2.into())
+    );
+    let to_file = run(&["export", "user", "anna", "--to", "anna.ndjson"]);
+    assert!(
+        to_file.status.success() && to_file.stdout.is_empty(),
+        "{to_file:?}"
+    );
+    let written = std::fs::read_to_string(folder.path().join("anna.ndjson"));
+    assert_eq!(json_lines(&written.expect("the file"))[1..], lines[1..]);
+    assert!(!folder.path().join("anna.ndjson.part").exists());
+    let asked = text(&run(&["erase", "user", "anna"]).stdout);
+    assert!(
+        asked.contains("would erase 1 changes") && asked.contains("--yes"),
+        "{asked}"
+    );
+    assert_eq!(exported("anna").len(), 3);
+    let done = run(&["erase", "user", "anna", "--yes"]);
+    let said = text(&done.stdout);
+    assert!(
+        done.status.success() && said.contains("erased 1 changes of 1 records"),
+        "{said}"
+    );
+    assert_eq!((exported("anna").len(), exported("ben").len()), (2, 3));
+    let none = [("DATABASE_URL", "sqlite:none.db")];
+    let missing = command(folder.path(), &["export", "space", "club"], &none).output();
+    let missing = missing.expect("the binary runs");
+    assert!(
+        text(&missing.stderr).contains("there is no database at none.db"),
+        "{missing:?}"
+    );
+    assert!(!folder.path().join("none.db").exists());
 }
