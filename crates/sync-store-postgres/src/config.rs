@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use sync_store::Rules;
+use sync_store::{Reach, Rules, Scope};
 
 /// How many connections requests share, unless the settings say otherwise.
 pub const POOL_SIZE: usize = 16;
@@ -22,6 +22,27 @@ pub enum Fate {
 /// The point of fault injection: asked and awaited by each push that has written and not yet committed. Only tests set it.
 pub type BeforeCommit = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Fate> + Send>> + Send + Sync>;
 
+/// The first of the two walls between scopes: what the code takes its caller to reach. Only tests take it down, to see whether
+/// row-level security holds alone.
+#[derive(Clone, Debug, Default)]
+pub enum CodeWall {
+    /// The code goes by the grants.
+    #[default]
+    Standing,
+    /// The code goes by nothing: everybody reaches all of these scopes. Locks and row-level security go by the grants.
+    Removed(Arc<[Scope]>),
+}
+
+impl CodeWall {
+    /// What the code takes a caller to reach who has these grants; and what the grants give, where that is another thing.
+    pub(crate) fn reach(&self, granted: Reach) -> (Reach, Option<Reach>) {
+        match self {
+            Self::Standing => (granted, None),
+            Self::Removed(scopes) => (granted.clone().unwalled(scopes), Some(granted)),
+        }
+    }
+}
+
 /// Where the database is, and how the store uses it.
 #[derive(Clone)]
 pub struct Config {
@@ -34,6 +55,8 @@ pub struct Config {
     pub pool_size: usize,
     /// For tests that inject faults; `None` in a server.
     pub before_commit: Option<BeforeCommit>,
+    /// For tests that take the first wall down; it stands in a server.
+    pub code_wall: CodeWall,
 }
 
 impl Config {
@@ -45,6 +68,7 @@ impl Config {
             rules: Rules::default(),
             pool_size: POOL_SIZE,
             before_commit: None,
+            code_wall: CodeWall::Standing,
         }
     }
 }

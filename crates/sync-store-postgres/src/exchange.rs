@@ -42,14 +42,20 @@ impl PostgresStore {
         after: After,
     ) -> Result<Pushed, Failure> {
         let user = &push.caller.user;
-        let reach = session.begin(user, Mode::ToWrite, after).await?;
+        let granted = session.begin(user, Mode::ToWrite, after).await?;
+        let (reach, granted) = self.code_wall().reach(granted);
         let intake = Intake::new(push.clone(), reach, written);
-        self.take(session, intake).await
+        self.take(session, intake, granted).await
     }
 
     /// Takes in what locks the personal scope already, and commits: three waits.
-    pub(crate) async fn take(&self, session: &Session, intake: Intake) -> Result<Pushed, Failure> {
-        let (loaded, delta) = load(session, &intake).await?;
+    pub(crate) async fn take(
+        &self,
+        session: &Session,
+        intake: Intake,
+        granted: Option<Reach>,
+    ) -> Result<Pushed, Failure> {
+        let (loaded, delta) = load(session, &intake, granted.as_ref()).await?;
         let decision = intake
             .decide(&loaded, self.rules())?
             .map_err(|missing| Failure::ScopesMissing(missing.0))?;
@@ -101,9 +107,11 @@ impl PostgresStore {
     }
 
     async fn pull_within(&self, session: &Session, pull: &Pull) -> Result<Answer, Failure> {
-        let reach = session
+        let granted = session
             .begin(&pull.caller.user, Mode::ToRead, After::Nothing)
             .await?;
+        let (reach, granted) = self.code_wall().reach(granted);
+        let granted = granted.as_ref().unwrap_or(&reach);
         // Whatever is live in the scopes that are locked now is at or below the horizon.
         let window = pull.window(&reach, Position(i64::MAX));
         let [standing, read, commit] = session
@@ -112,7 +120,7 @@ impl PostgresStore {
         let keys = keys(&reach);
         let connection = session.connection();
         let (_, standing, rows, _) = answered(try_join4(
-            enter(session, &reach, read_locks(&reach)),
+            enter(session, granted, read_locks(granted)),
             connection.query(
                 &standing,
                 &[&keys, &pull.app.as_str(), &pull.since.position().0],
@@ -158,7 +166,11 @@ pub(crate) async fn enter(
 }
 
 /// Enters the scopes and loads what a push is decided on: one wait.
-async fn load(session: &Session, intake: &Intake) -> Result<(Loaded, Delta), Failure> {
+async fn load(
+    session: &Session,
+    intake: &Intake,
+    granted: Option<&Reach>,
+) -> Result<(Loaded, Delta), Failure> {
     let [load, taken, standing] = session
         .statements([queries::LOAD, queries::TAKEN, queries::STANDING])
         .await?;
@@ -187,7 +199,11 @@ async fn load(session: &Session, intake: &Intake) -> Result<(Loaded, Delta), Fai
         connection.query(&taken, &[&event_ids]).await
     };
     let ((), (loaded, taken, standing)) = answered(try_join(
-        enter(session, intake.reach(), intake.locks()),
+        enter(
+            session,
+            granted.unwrap_or(intake.reach()),
+            write_locks(intake, granted),
+        ),
         try_join3(
             loaded,
             taken,
@@ -238,6 +254,16 @@ fn loaded_row(row: &Row, position: Position) -> Result<LoadedRow<'_>, StoreError
 /// The keys of all scopes in reach.
 fn keys(reach: &Reach) -> Vec<String> {
     reach.readable().map(Scope::key).collect()
+}
+
+/// The locks of a writer beside the personal one: of what is granted only, if that is less than what the code goes by.
+fn write_locks(intake: &Intake, granted: Option<&Reach>) -> Vec<(i64, bool)> {
+    let mut locks = intake.locks();
+    if let Some(granted) = granted {
+        let granted: BTreeSet<i64> = granted.readable().map(Scope::lock_key).collect();
+        locks.retain(|(key, _)| granted.contains(key));
+    }
+    locks
 }
 
 /// The locks of a reader beside the personal one, in key order, each once.

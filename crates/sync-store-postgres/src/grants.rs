@@ -83,16 +83,17 @@ impl PostgresStore {
         session: &Session,
         promotion: &Promotion,
     ) -> Result<Promoted, Failure> {
-        let reach = session
+        let granted = session
             .begin(&promotion.user, Mode::ToWrite, After::Nothing)
             .await?;
-        let denied = find_denied(session, &reach, promotion).await?;
+        let (reach, granted) = self.code_wall().reach(granted);
+        let denied = find_denied(session, (&reach, granted.as_ref()), promotion).await?;
         let Some((intake, next)) = promotion.intake(reach, &denied) else {
             session.commit().await?;
             return Ok(Promoted::default());
         };
         let app = intake.push().app.clone();
-        let pushed = self.take(session, intake).await?;
+        let pushed = self.take(session, intake, granted).await?;
         let touched = Some((app, pushed.touched)).filter(|(_, touched)| !touched.is_empty());
         Ok(Promoted { touched, next })
     }
@@ -100,7 +101,7 @@ impl PostgresStore {
 
 async fn find_denied(
     session: &Session,
-    reach: &Reach,
+    (reach, granted): (&Reach, Option<&Reach>),
     promotion: &Promotion,
 ) -> Result<Vec<Denied>, Failure> {
     let spaces: Vec<&str> = reach
@@ -120,7 +121,7 @@ async fn find_denied(
     ];
     // The other scopes are locked once it is known which of them are written.
     let found = answered(async {
-        enter(session, reach, Vec::new()).await?;
+        enter(session, granted.unwrap_or(reach), Vec::new()).await?;
         session.connection().query(&find, &parameters).await
     });
     let found = found.await?;

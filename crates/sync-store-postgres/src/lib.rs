@@ -42,7 +42,7 @@ mod uuid;
 mod write;
 
 pub use check::check;
-pub use config::{BeforeCommit, Config, Fate, POOL_SIZE};
+pub use config::{BeforeCommit, CodeWall, Config, Fate, POOL_SIZE};
 pub use lookout::Lookout;
 pub use migrations::migrate;
 pub use relay::PostgresRelay;

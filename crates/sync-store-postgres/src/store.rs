@@ -10,7 +10,7 @@ use sync_store::{
 };
 use tokio_postgres::Row;
 
-use crate::config::{BeforeCommit, Config};
+use crate::config::{BeforeCommit, CodeWall, Config};
 use crate::draw::Drawer;
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Tries};
@@ -54,6 +54,7 @@ pub struct PostgresStore {
     drawer: Drawer,
     rules: Rules,
     before_commit: Option<BeforeCommit>,
+    code_wall: CodeWall,
 }
 
 impl PostgresStore {
@@ -71,6 +72,7 @@ impl PostgresStore {
             drawer: Drawer::start(&endpoint)?,
             rules: config.rules,
             before_commit: config.before_commit,
+            code_wall: config.code_wall,
         })
     }
 
@@ -88,6 +90,10 @@ impl PostgresStore {
 
     pub(crate) fn before_commit(&self) -> Option<&BeforeCommit> {
         self.before_commit.as_ref()
+    }
+
+    pub(crate) fn code_wall(&self) -> &CodeWall {
+        &self.code_wall
     }
 
     /// Reads something of one user's own, without a lock.

@@ -156,6 +156,25 @@ impl Reach {
         reach
     }
 
+    /// As if these scopes had all been granted, for reading and for writing. Only for tests that take the first wall down, to
+    /// see whether the second one holds alone.
+    #[must_use]
+    pub fn unwalled(mut self, scopes: &[Scope]) -> Self {
+        let at = |scope: &Scope| {
+            let known = self.spaces.iter().find(|joined| joined.scope == *scope);
+            known.map_or(Position(0), |joined| joined.at)
+        };
+        let all = scopes.iter().filter(|scope| **scope != self.personal);
+        let all = all.map(|scope| Joined {
+            scope: scope.clone(),
+            role: Role::Writer,
+            at: at(scope),
+        });
+        self.spaces = all.collect();
+        self.spaces.sort_unstable();
+        self
+    }
+
     /// The caller's own scope.
     #[must_use]
     pub fn personal(&self) -> &Scope {

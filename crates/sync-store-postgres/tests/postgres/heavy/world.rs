@@ -73,7 +73,7 @@ impl World {
             rules: Rules::default(),
             pool_size: 24,
             before_commit: Some(Arc::new(move || Box::pin(pause(counted.clone())))),
-            url: url.to_owned(),
+            ..Config::new(url)
         };
         let store = Arc::new(PostgresStore::connect(config).await.unwrap());
         for number in 0..USERS {
