@@ -1,0 +1,76 @@
+//! Nobody reads or writes across (P6): 50 users in 20 spaces do at random whatever they can on every route of a real server,
+//! while their memberships change. Everything that anybody is told, and everything that is written, is traced to the change
+//! that wrote it, and held against who could reach its scope at that moment.
+//!
+//! It is run with both walls, with the code's alone and with row-level security alone. With neither it must find what comes
+//! through: else it would find nothing anywhere. `cargo xtask isolation` runs it for as long as one likes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod acts;
+mod chance;
+mod live;
+mod model;
+mod names;
+mod run;
+mod truth;
+mod verdict;
+mod walls;
+mod world;
+mod write;
+
+use crate::run::{Plan, Report};
+use crate::walls::Walls;
+
+/// How many requests a short run makes.
+const SHORT: usize = 3200;
+/// What decides the choices of short runs.
+const SEED: u64 = 4;
+
+async fn short(walls: Walls) -> Report {
+    let plan = Plan {
+        walls,
+        requests: SHORT,
+        seed: SEED,
+    };
+    checked(plan).await
+}
+
+/// Runs a plan. That the walls stand which are to stand is seen, too.
+async fn checked(plan: Plan) -> Report {
+    let report = plan.run().await;
+    println!("{}", report.text());
+    if let Some((seen, all)) = report.seen {
+        let expected = if plan.walls.has_rls() { 0 } else { all };
+        assert!(all > 0, "nothing was written");
+        assert_eq!(seen, expected, "row-level security is not as it should be");
+    }
+    report
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_comes_through_both_walls() {
+    assert!(short(Walls::Both).await.is_tight());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_comes_through_the_wall_of_the_code_alone() {
+    assert!(short(Walls::Code).await.is_tight());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_comes_through_row_level_security_alone() {
+    assert!(short(Walls::Rls).await.is_tight());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_comes_through_the_wall_of_sqlite() {
+    assert!(short(Walls::Sqlite).await.is_tight());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_walls_it_is_found_that_everything_comes_through() {
+    let verdict = short(Walls::Neither).await.verdict;
+    assert!(verdict.reads_across > 0);
+    assert!(verdict.writes_across > 0);
+}
