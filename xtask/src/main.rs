@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod ci;
 mod database;
 mod flow;
+mod isolation;
 mod live;
 mod server;
 mod services;
@@ -31,6 +32,8 @@ enum Task {
     Db(database::Arguments),
     /// Walk the seven steps that every client depends on, against any server.
     Flow(flow::Arguments),
+    /// Try to read and write across users and spaces, for as long as you like, with each wall of the store alone.
+    Isolation(isolation::Arguments),
     /// Measure what idle sockets and streams cost, and how soon they hear of a push.
     Live(live::Arguments),
     /// Play the services beside the sync server (billing, memberships) until Ctrl-C.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Db(arguments) => database::run(&arguments),
         Task::Flow(arguments) => flow::run(&arguments),
+        Task::Isolation(arguments) => isolation::run(&arguments),
         Task::Live(arguments) => live::run(&arguments),
         Task::Services(arguments) => services::run(&arguments),
     };

@@ -23,7 +23,7 @@ use crate::run::{Plan, Report};
 use crate::walls::Walls;
 
 /// How many requests a short run makes.
-const SHORT: usize = 3200;
+const SHORT: usize = 1600;
 /// What decides the choices of short runs.
 const SEED: u64 = 4;
 
@@ -73,4 +73,32 @@ async fn without_walls_it_is_found_that_everything_comes_through() {
     let verdict = short(Walls::Neither).await.verdict;
     assert!(verdict.reads_across > 0);
     assert!(verdict.writes_across > 0);
+}
+
+/// What `cargo xtask isolation` asks for: requests, seed and builds, separated by blanks.
+const ASKED: &str = "SYNC_ISOLATION";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it takes as long as it is asked to: cargo xtask isolation"]
+async fn nothing_comes_through_however_long_it_is_tried() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the only way from the command to this test"
+    )]
+    let asked = std::env::var(ASKED).expect("cargo xtask isolation says what it wants");
+    let mut words = asked.split(' ');
+    let (requests, seed) = (words.next().unwrap(), words.next().unwrap());
+    let mut leaks = Vec::new();
+    for word in words {
+        let walls = Walls::parse(word).expect("a build");
+        let plan = Plan {
+            walls,
+            requests: requests.parse().unwrap(),
+            seed: seed.parse().unwrap(),
+        };
+        if !checked(plan).await.is_tight() {
+            leaks.push(walls.name());
+        }
+    }
+    assert_eq!(leaks, Vec::<&str>::new(), "something came through");
 }

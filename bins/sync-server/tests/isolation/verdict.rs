@@ -172,23 +172,12 @@ impl Court<'_> {
         let Some(reader) = exchange.reader else {
             return verdict.read_across(exchange, self.names, "a change said to nobody", "");
         };
-        let text = change.to_string();
-        let marks = marks_in(&text);
         let event = change["eventId"].as_str().unwrap_or_default();
-        let homes = self
-            .truth
-            .events
-            .get(&event.replace('-', "").to_lowercase());
-        if let (Some(homes), true) = (homes, marks.is_empty())
-            && !homes
-                .iter()
-                .any(|home| self.may_read(reader, *home, exchange))
-        {
-            let why = format!("a change that is at {homes:?}");
-            return verdict.read_across(exchange, self.names, &why, event);
-        }
-        if homes.is_some() || !marks.is_empty() {
+        let marks = marks_in(&change.to_string());
+        if !marks.is_empty() || self.is_plain(change, event, (reader, exchange)) {
             verdict.traced += 1;
+        } else {
+            verdict.read_across(exchange, self.names, "a change from nowhere", event);
         }
         let author = |number: &usize| self.known.marks.get(*number).map(|mark| mark.author);
         let is_own = |number: &usize| author(number).map(usize::from) == Some(reader);
@@ -205,10 +194,33 @@ impl Court<'_> {
         if let Some(named) = change["author"].as_str() {
             let named = self.names.user(named);
             let is_named = |number: &usize| author(number).map(usize::from) == named;
-            if !marks.iter().all(is_named) {
+            // A row that has the whole record has values of others, too; what its author says of it is the author's.
+            let said = marks_in(&format!("{}{}", change["actor"], change["origin"]));
+            if !said.iter().all(is_named) {
                 verdict.read_across(exchange, self.names, "another author", event);
             }
         }
+    }
+
+    /// Whether a change without marks is a row that its reader may read, or a correction by values that it may read.
+    fn is_plain(&self, change: &Value, event: &str, who: (usize, &Exchange)) -> bool {
+        let event = event.replace('-', "").to_lowercase();
+        let homes = self.truth.events.get(&event).map_or(&[][..], Vec::as_slice);
+        if homes.iter().any(|home| self.may_read(who.0, *home, who.1)) {
+            return true;
+        }
+        let name = |member: &str| change[member].as_str().unwrap_or_default().to_owned();
+        let app = who.1.app.map_or("", |app| APPS[app]);
+        let fields = change["fields"].as_object();
+        fields.is_some_and(|fields| {
+            fields.iter().all(|(field, value)| {
+                let key = (app.to_owned(), name("table"), name("id"), field.clone());
+                let known = self.truth.plain.get(&key).map_or(&[][..], Vec::as_slice);
+                known.iter().any(|(home, known)| {
+                    *known == value["value"] && self.may_read(who.0, *home, who.1)
+                })
+            })
+        })
     }
 
     /// Nobody hears that a space was left who has never been in it.
@@ -273,7 +285,7 @@ impl Court<'_> {
         }
         for number in row.marks() {
             let is_right = self.known.marks.get(number).is_some_and(|mark| {
-                usize::from(mark.author) == author
+                (usize::from(mark.author) == author || self.was_there(number, row))
                     && APPS[usize::from(mark.app)] == row.app
                     && self.names.tables[usize::from(mark.table)] == row.table
                     && RECORDS[usize::from(mark.record)] == row.record
@@ -282,6 +294,14 @@ impl Court<'_> {
                 return verdict.write_across(row, "it holds a value that belongs elsewhere");
             }
         }
+    }
+
+    /// Whether a value was in the scope of a row before: whoever undeletes a record has it appended whole.
+    fn was_there(&self, number: usize, row: &Row) -> bool {
+        let homes = self.truth.homes.get(&number).map_or(&[][..], Vec::as_slice);
+        let place = self.names.place(&row.scope);
+        let mut earlier = homes.iter().filter(|(_, at)| *at < row.position);
+        earlier.any(|(home, _)| Some(*home) == place)
     }
 
     /// Judges the grants that stand: those of whom no change is under way.

@@ -29,6 +29,18 @@ pub(crate) enum Walls {
 }
 
 impl Walls {
+    /// The build of a word.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        match word {
+            "both" => Some(Self::Both),
+            "code" => Some(Self::Code),
+            "rls" => Some(Self::Rls),
+            "neither" => Some(Self::Neither),
+            "sqlite" => Some(Self::Sqlite),
+            _ => None,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Both => "both walls",
@@ -62,7 +74,10 @@ pub(crate) struct Built {
 /// The database past the store.
 pub(crate) enum Source {
     Postgres(Database),
-    Sqlite(PathBuf, TempDir),
+    Sqlite(
+        PathBuf,
+        #[expect(dead_code, reason = "the folder goes with it")] TempDir,
+    ),
 }
 
 /// A database of one run on the shared server; dropped with this value.
