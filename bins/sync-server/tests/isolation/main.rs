@@ -19,6 +19,7 @@ mod walls;
 mod world;
 mod write;
 
+use crate::model::Route;
 use crate::run::{Plan, Report};
 use crate::walls::Walls;
 
@@ -45,6 +46,14 @@ async fn checked(plan: Plan) -> Report {
         assert!(all > 0, "nothing was written");
         assert_eq!(seen, expected, "row-level security is not as it should be");
     }
+    let refused = report.verdict.statuses.get(&(Route::Push, 500));
+    // What the code lets through, row-level security refuses.
+    let expected = plan.walls == Walls::Rls;
+    assert_eq!(
+        refused.is_some(),
+        expected,
+        "pushes that failed: {refused:?}"
+    );
     report
 }
 
