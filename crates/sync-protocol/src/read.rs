@@ -56,6 +56,20 @@ struct FieldParts<'a> {
 
 type RawMembers<'a> = Members<String, &'a RawValue>;
 
+impl Change {
+    /// Reads a change that comes by itself, under the rules for those of a push.
+    ///
+    /// # Errors
+    ///
+    /// Why it can never be a row, for people.
+    pub fn parse(json: &Value) -> Result<Self, String> {
+        read(json, 0, SUPPORTED_SCHEMA_VERSION).map_err(|judgement| match judgement {
+            Judgement::Refuse(error) => error.to_string(),
+            Judgement::Park(reason) => reason,
+        })
+    }
+}
+
 /// Reads one change of a changeset whose own schema version is `schema_version`.
 ///
 /// # Errors

@@ -22,6 +22,9 @@ enum Reading {
     /// Of what comes.
     #[default]
     Following,
+    /// The same, given out by this server at a position among those that were imported: where a bare time comes from the
+    /// replaced service.
+    Passed,
     /// Of everything for the first time, begun when there were the grants up to this position.
     Hydrating(Position),
     /// Of what a space held when its member joined, at the position behind the cursor's. How far that is read.
@@ -40,6 +43,7 @@ impl Reading {
         let number = u64::from_str_radix(digits, 16).ok()?;
         let position = |number| i64::try_from(number).ok().map(Position);
         match (letter, number % 2) {
+            ("p", _) => Some(Self::Passed),
             ("h", _) => position(number).map(Self::Hydrating),
             ("j", 0) => position(number / 2).map(Self::Joining),
             ("j", _) => position(number / 2).map(Self::HydratingJoining),
@@ -53,6 +57,7 @@ impl Reading {
         let number = |Position(position): Position| position.max(0).unsigned_abs();
         let (letter, number) = match self {
             Self::Following => return String::new(),
+            Self::Passed => ('p', 0),
             Self::Hydrating(began) => ('h', number(began)),
             Self::Joining(place) => ('j', 2 * number(place)),
             Self::HydratingJoining(place) => ('j', 2 * number(place) + 1),
@@ -63,6 +68,9 @@ impl Reading {
 
 /// How many characters the end of a cursor has inside a reading: `~`, a letter for the kind of reading, and 16 digits.
 const SUFFIX: usize = 18;
+/// By how much a cursor of the replaced service is lowered, in nanoseconds: a change that took less than a minute to commit
+/// may lie below a cursor that was given out without it.
+const UNSAFE_NANOS: i64 = 60 * 1_000_000_000;
 
 impl Cursor {
     /// Before everything.
@@ -99,7 +107,7 @@ impl Cursor {
     fn began(self, newest: Position) -> Position {
         match self.reading {
             Reading::Hydrating(began) => began,
-            Reading::Following => newest,
+            Reading::Following | Reading::Passed => newest,
             // Behind a grant everything up to it is read.
             Reading::Joining(_) | Reading::HydratingJoining(_) => Position(0),
         }
@@ -145,6 +153,30 @@ impl Cursor {
             reading,
             ..Self::at(Position(time.nanos()))
         })
+    }
+
+    /// From where a reader goes on with it, in a store that took over the table of a replaced service and whose import ended
+    /// at this position (0: there was none). A bare time up to there comes from that service, whose cursors may have passed
+    /// changes.
+    #[must_use]
+    pub fn after_import(self, imported: Position) -> Self {
+        let is_its = self.reading == Reading::Following && self.position <= imported;
+        if !is_its || self.position == Position(0) {
+            return self;
+        }
+        Self::at(Position((self.position.0 - UNSAFE_NANOS).max(1)))
+    }
+
+    /// The cursor as this server gives it out in such a store: known as its own.
+    pub(crate) fn given_out(self, imported: Position) -> Self {
+        let is_bare = self.reading == Reading::Following && self.position <= imported;
+        if !is_bare || self.position == Position(0) {
+            return self;
+        }
+        Self {
+            reading: Reading::Passed,
+            ..self
+        }
     }
 
     /// How far it has read.
@@ -209,6 +241,7 @@ mod tests {
             behind(following, 7, Some(9)),
             behind(Cursor::BEGINNING, 7, None),
             behind(Cursor::BEGINNING, 7, Some(9)),
+            following.given_out(Position(NOON)),
         ] {
             assert_eq!(Cursor::parse(&cursor.to_string()), cursor, "{cursor}");
         }
@@ -226,6 +259,7 @@ mod tests {
             at(0),
             behind(Cursor::BEGINNING, 0, None),
             at(1),
+            at(1).given_out(Position(NOON + 1)),
             at(999),
             behind(at(0), 12, Some(1000)),
             behind(Cursor::BEGINNING, 13, Some(1000)),
@@ -263,6 +297,39 @@ mod tests {
         ] {
             assert_eq!(since.backlog(grant), backlog, "{since}");
         }
+    }
+
+    #[test]
+    fn a_bare_time_up_to_the_end_of_an_import_is_lowered_and_our_own_are_not() {
+        let at = |nanos: i64| Cursor::at(Position(NOON + nanos));
+        let end = Position(NOON + 500);
+        let lowered = Cursor::at(Position(NOON - 60_000_000_000));
+        let hydrating = behind(Cursor::BEGINNING, 7, None);
+        let joining = behind(at(0), 7, Some(9));
+        for (since, from) in [
+            (at(0), lowered),
+            (at(500), Cursor::at(Position(lowered.position.0 + 500))),
+            (at(501), at(501)),
+            (Cursor::BEGINNING, Cursor::BEGINNING),
+            (Cursor::at(Position(5)), Cursor::at(Position(1))),
+            (hydrating, hydrating),
+            (joining, joining),
+            (at(0).given_out(end), at(0).given_out(end)),
+        ] {
+            assert_eq!(since.after_import(end), from, "{since}");
+            assert_eq!(since.after_import(Position(0)), since, "{since}");
+        }
+        let texts = [at(0), at(501), Cursor::BEGINNING, joining]
+            .map(|cursor| cursor.given_out(end).to_string());
+        assert_eq!(
+            texts,
+            [
+                "2025-02-01T10:00:00.123456000Z~p0000000000000000",
+                "2025-02-01T10:00:00.123456501Z",
+                "1970-01-01T00:00:00.000000000Z",
+                "2025-02-01T10:00:00.123456009Z~j18200d3a477a0a07",
+            ]
+        );
     }
 
     #[test]

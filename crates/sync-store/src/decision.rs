@@ -206,6 +206,7 @@ impl Decision {
         let delta = Delta {
             horizon,
             greatest: delta.greatest.max(horizon),
+            imported: delta.imported,
         };
         let mut server_changes = server_changes(&page.entries, self.push.now, self.rules);
         server_changes.extend(self.corrections());
@@ -223,6 +224,22 @@ impl Decision {
             appended,
             touched: self.touched(base),
         }
+    }
+
+    /// Whether the client would be told of a write that stands against one of its own.
+    pub(crate) fn loses(&self) -> bool {
+        !self.plan.corrections.is_empty()
+    }
+
+    /// How many changes had a time further ahead than allowed.
+    pub(crate) fn changes_ahead(&self) -> usize {
+        self.plan.ahead.len()
+    }
+
+    /// How many rows to append come from the changes; the others are the server's own.
+    pub(crate) fn rows_of_changes(&self) -> usize {
+        let own = |row: &&NewRow| matches!(row.origin, RowOrigin::Change(_));
+        self.plan.rows.iter().filter(own).count()
     }
 
     fn touched(&self, base: Position) -> Vec<Touched> {

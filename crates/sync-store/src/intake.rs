@@ -8,7 +8,9 @@ use sync_protocol::{Change, EventId, RecordId, TableName, UserId};
 use crate::room::{Sizes, has_room, park_what_is_too_much};
 use crate::state::{Row, Rows};
 use crate::targets::{Known, Targets, key};
-use crate::{Decision, Denied, Position, Push, Reach, RecordState, Rules, Scope, StoreError};
+use crate::{
+    Decision, Denied, Position, Push, Reach, RecordState, Rules, Scope, StoreError, Writes,
+};
 
 /// The most bytes of values that are loaded for one push.
 pub const MAX_LOAD_BYTES: usize = 256 * 1024 * 1024;
@@ -100,6 +102,35 @@ impl Loaded {
         };
         self.rows.insert(row.position.0, loaded);
         Ok(())
+    }
+
+    /// Takes up what was decided on it, as if it had been written and loaded again.
+    pub(crate) fn follow(&mut self, writes: &Writes) {
+        for entry in &writes.entries {
+            let bytes = entry.data().len();
+            self.bytes += bytes;
+            let values = entry.fields.iter();
+            let row = Row {
+                user: entry.user.clone(),
+                to_everyone: entry.to_everyone,
+                bytes,
+                values: values
+                    .map(|(name, value, _)| (name.clone(), value.clone()))
+                    .collect(),
+            };
+            self.rows.insert(entry.position.0, row);
+        }
+        for Position(position) in &writes.dead {
+            let row = self.rows.remove(position);
+            self.bytes -= row.map_or(0, |row| row.bytes).min(self.bytes);
+        }
+        for (key, state) in &writes.records {
+            self.records
+                .insert(key.clone(), (state.state.clone(), state.version));
+        }
+        for key in &writes.gone {
+            self.records.remove(key);
+        }
     }
 
     /// What a client is told that needs more than [`MAX_LOAD_BYTES`].

@@ -15,6 +15,7 @@ mod entry;
 mod erase;
 mod export;
 mod grants;
+mod import;
 mod intake;
 mod memory;
 mod outgoing;
@@ -31,6 +32,10 @@ pub use entry::{Entry, Field, read_fields};
 pub use erase::{Erased, Erasure, RecordPlace, Stage, claim_mark, erase};
 pub use export::{EXPORT_BYTES, EXPORT_ITEMS, Export, Exported, Item, Place};
 pub use grants::{DOUBT_MILLIS, Grant, Membership, Occasion, Regrant, Regranted};
+pub use import::{
+    Import, ImportBatch, ImportState, ImportWrites, Importer, KeptRecord, Mark, ParkedRow, Phase,
+    ReplacedRow, SpacesOfUsers, Tally, UNDER_WAY, imported,
+};
 pub use intake::{Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, RecordKey, ScopesMissing};
 pub use memory::MemoryStore;
 pub use outgoing::server_changes;

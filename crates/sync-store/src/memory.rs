@@ -1,19 +1,21 @@
 //! The store in memory: the oracle that the others are compared with, and what simulations run on.
 
+mod import;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sync_protocol::{Answer, AppId, EventId, Millis, SpaceId, UserId};
+use sync_protocol::{Answer, AppId, EventId, Millis, Parked, SpaceId, UserId};
 
 use crate::state::RecordState;
 use crate::{
-    Decision, Delta, Denied, Entry, Erased, Erasure, Export, Exported, Grant, Intake, Loaded,
-    LoadedRow, Membership, Page, ParkedChange, Pending, Position, Promoted, Promotion, Pull, Push,
-    Pushed, Reach, RecordKey, Regrant, Regranted, Rules, Scope, ScopesMissing, Stats, Store,
-    StoreError, Stretch, Swept, Window, Writes, pull_answer, strip_deleted,
+    Decision, Delta, Denied, Entry, Erased, Erasure, Export, Exported, Grant, ImportState,
+    Importer, Intake, Loaded, LoadedRow, Membership, Page, ParkedChange, Pending, Position,
+    Promoted, Promotion, Pull, Push, Pushed, Reach, RecordKey, Regrant, Regranted, Rules, Scope,
+    ScopesMissing, Stats, Store, StoreError, Stretch, Swept, Window, Writes, imported, pull_answer,
+    strip_deleted,
 };
 
 /// How many rows and records a sweep removes at most.
@@ -34,6 +36,7 @@ struct Inner {
     events: BTreeSet<(UserId, EventId)>,
     grants: BTreeMap<(UserId, SpaceId), Grant>,
     parked: Vec<(UserId, AppId, ParkedChange)>,
+    import: ImportState,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,7 @@ impl Store for MemoryStore {
     }
 
     fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
-        Box::pin(ready(Ok(self.locked().pull(&pull, self.rules))))
+        Box::pin(ready(self.locked().pull(pull, self.rules)))
     }
 
     fn regrant(&self, membership: Membership, now: Millis) -> Pending<'_, Regranted> {
@@ -119,6 +122,10 @@ impl Store for MemoryStore {
         })))
     }
 
+    fn importer(&self) -> Option<&dyn Importer> {
+        Some(self)
+    }
+
     fn ready(&self) -> Pending<'_, ()> {
         Box::pin(ready(Ok(())))
     }
@@ -126,6 +133,11 @@ impl Store for MemoryStore {
 
 impl Inner {
     fn push(&mut self, push: &Push, rules: Rules) -> Result<Pushed, StoreError> {
+        let since = push.since.after_import(imported(self.import.until())?);
+        let push = &Push {
+            since,
+            ..push.clone()
+        };
         let mut written = BTreeSet::new();
         loop {
             let reach = self.reach(&push.caller.user);
@@ -156,13 +168,15 @@ impl Inner {
         Ok(Ok(decision.answer((&window, &page), delta, base)))
     }
 
-    fn pull(&self, pull: &Pull, rules: Rules) -> Answer {
+    fn pull(&self, mut pull: Pull, rules: Rules) -> Result<Answer, StoreError> {
+        pull.since = pull.since.after_import(imported(self.import.until())?);
+        let pull = &pull;
         let reach = self.reach(&pull.caller.user);
         let scopes: Vec<_> = reach.readable().cloned().collect();
         let delta = self.delta(&pull.app, &scopes);
         let window = pull.window(&reach, delta.horizon);
         let page = self.page(&window);
-        pull_answer(pull, &reach, (&window, &page), delta, rules)
+        Ok(pull_answer(pull, &reach, (&window, &page), delta, rules))
     }
 
     fn promote(&mut self, promotion: &Promotion, rules: Rules) -> Result<Promoted, StoreError> {
@@ -226,20 +240,7 @@ impl Inner {
     fn load(&self, intake: &Intake) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
         for key in intake.keys() {
-            let Some(kept) = self.records.get(&(intake.push().app.clone(), key.clone())) else {
-                continue;
-            };
-            for position in &kept.state.rows {
-                let entry = &self.log[&Position(*position)].entry;
-                loaded.row(LoadedRow {
-                    position: entry.position,
-                    user: entry.user.as_str(),
-                    to_everyone: entry.to_everyone,
-                    data: &entry.data(),
-                    field_timestamps: &entry.field_timestamps(),
-                })?;
-            }
-            loaded.record(key, kept.state.state.clone(), kept.state.version);
+            self.load_record(&intake.push().app, key, &mut loaded)?;
         }
         let user = &intake.push().caller.user;
         let taken = intake
@@ -248,6 +249,29 @@ impl Inner {
             .filter(|id| self.events.contains(&(user.clone(), *id)));
         taken.for_each(|id| loaded.event(id));
         Ok(loaded)
+    }
+
+    fn load_record(
+        &self,
+        app: &AppId,
+        key: RecordKey,
+        loaded: &mut Loaded,
+    ) -> Result<(), StoreError> {
+        let Some(kept) = self.records.get(&(app.clone(), key.clone())) else {
+            return Ok(());
+        };
+        for position in &kept.state.rows {
+            let entry = &self.log[&Position(*position)].entry;
+            loaded.row(LoadedRow {
+                position: entry.position,
+                user: entry.user.as_str(),
+                to_everyone: entry.to_everyone,
+                data: &entry.data(),
+                field_timestamps: &entry.field_timestamps(),
+            })?;
+        }
+        loaded.record(key, kept.state.state.clone(), kept.state.version);
+        Ok(())
     }
 
     fn draw(&mut self, count: usize, now: Millis) -> Position {
@@ -264,48 +288,70 @@ impl Inner {
             caller, app, now, ..
         } = decision.push();
         for entry in writes.entries {
-            if !self.events.insert((entry.user.clone(), entry.event_id)) {
-                return Err(StoreError::fault("an event id occurs twice"));
-            }
-            self.log.insert(
-                entry.position,
-                Row {
-                    entry,
-                    dead_since: None,
-                },
-            );
+            self.append(entry)?;
         }
         for position in writes.dead {
-            if let Some(row) = self.log.get_mut(&position) {
-                row.dead_since = Some(*now);
-            }
+            self.bury(position, *now);
         }
         for (key, state) in writes.records {
-            let earlier = self.records.get(&(app.clone(), key.clone()));
-            let since = earlier.and_then(|kept| kept.deleted_since).unwrap_or(*now);
-            let deleted_since = state.deleted.then_some(since);
-            self.records.insert(
-                (app.clone(), key),
-                Kept {
-                    state,
-                    deleted_since,
-                },
-            );
+            let deleted_since = state.deleted.then_some(*now);
+            self.keep(app.clone(), key, state, deleted_since);
         }
         for key in writes.gone {
             self.records.remove(&(app.clone(), key));
         }
         for parked in writes.parked {
-            let kept = ParkedChange {
-                raw: parked.raw,
-                reason: parked.reason,
-            };
-            let kept = (caller.user.clone(), app.clone(), kept);
-            if !self.parked.contains(&kept) {
-                self.parked.push(kept);
-            }
+            self.park(caller.user.clone(), app.clone(), parked);
         }
         Ok(())
+    }
+
+    fn append(&mut self, entry: Entry) -> Result<(), StoreError> {
+        if !self.events.insert((entry.user.clone(), entry.event_id)) {
+            return Err(StoreError::fault("an event id occurs twice"));
+        }
+        let position = entry.position;
+        let row = Row {
+            entry,
+            dead_since: None,
+        };
+        self.log.insert(position, row);
+        Ok(())
+    }
+
+    fn bury(&mut self, position: Position, since: Millis) {
+        if let Some(row) = self.log.get_mut(&position) {
+            row.dead_since = Some(since);
+        }
+    }
+
+    /// Writes a record over; one that was deleted before is so since then.
+    fn keep(
+        &mut self,
+        app: AppId,
+        key: RecordKey,
+        state: RecordState,
+        deleted_since: Option<Millis>,
+    ) {
+        let earlier = self.records.get(&(app.clone(), key.clone()));
+        let earlier = earlier.and_then(|kept| kept.deleted_since);
+        let deleted_since = deleted_since.map(|since| earlier.unwrap_or(since));
+        let kept = Kept {
+            state,
+            deleted_since,
+        };
+        self.records.insert((app, key), kept);
+    }
+
+    fn park(&mut self, user: UserId, app: AppId, parked: Parked) {
+        let kept = ParkedChange {
+            raw: parked.raw,
+            reason: parked.reason,
+        };
+        let kept = (user, app, kept);
+        if !self.parked.contains(&kept) {
+            self.parked.push(kept);
+        }
     }
 
     /// Dead rows do not count: one that is the last of a scope was a value of a deleted record, and no answer brings it.
@@ -318,6 +364,7 @@ impl Inner {
         Delta {
             horizon: horizon.map(|row| row.entry.position).unwrap_or_default(),
             greatest: greatest.map(|(position, _)| *position).unwrap_or_default(),
+            imported: self.import.until(),
         }
     }
 

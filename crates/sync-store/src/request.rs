@@ -226,6 +226,8 @@ pub struct Delta {
     pub horizon: Position,
     /// The greatest committed position of the whole database; asked for only if the cursor is above the horizon.
     pub greatest: Position,
+    /// Where the import of a replaced service's table has ended; 0 if there was none.
+    pub imported: Position,
 }
 
 impl Page {
@@ -285,7 +287,7 @@ pub(crate) fn synced_until(
     (window, page): (&Window, &Page),
     delta: Delta,
 ) -> Cursor {
-    match page.entries.last() {
+    let until = match page.entries.last() {
         Some(last) if page.has_more => {
             since.behind(last.position, window.joined(last), reach.newest())
         }
@@ -293,7 +295,8 @@ pub(crate) fn synced_until(
             let horizon = delta.horizon.max(reach.newest());
             Cursor::at(since.position().min(delta.greatest).max(horizon))
         }
-    }
+    };
+    until.given_out(delta.imported)
 }
 
 /// The answer of a pull, from the page of its window.

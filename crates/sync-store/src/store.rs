@@ -7,8 +7,8 @@ use std::pin::Pin;
 use sync_protocol::{Answer, AppId, Millis, UserId, Value};
 
 use crate::{
-    Erased, Erasure, Export, Exported, Grant, Membership, Promoted, Promotion, Pull, Push, Pushed,
-    Regranted,
+    Erased, Erasure, Export, Exported, Grant, Importer, Membership, Promoted, Promotion, Pull,
+    Push, Pushed, Regranted,
 };
 
 /// A store's answer, to be awaited.
@@ -87,6 +87,11 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`StoreError`].
     fn stats(&self) -> Pending<'_, Stats>;
+
+    /// How this store takes over the table of a replaced service; `None` if it does not.
+    fn importer(&self) -> Option<&dyn Importer> {
+        None
+    }
 
     /// Whether the store can serve.
     ///
