@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use deadpool_postgres::Object;
 use futures_util::future::{try_join, try_join3, try_join4};
-use sync_protocol::Answer;
+use sync_protocol::{Answer, AppId};
 use sync_store::{
     Decision, Delta, Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, Page, Position, Pull, Push, Pushed,
     Reach, RecordKey, Scope, StoreError, Window, pull_answer,
 };
-use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
 
 use crate::config::Fate;
 use crate::failure::Failure;
 use crate::session::{After, Mode, Session, answered};
 use crate::standing::read_standing;
 use crate::store::PostgresStore;
-use crate::write::{Pens, uuids, write};
+use crate::write::{Pens, column, uuids, write};
 use crate::{page, queries};
 
 impl PostgresStore {
@@ -44,18 +46,25 @@ impl PostgresStore {
         let user = &push.caller.user;
         let granted = session.begin(user, Mode::ToWrite, after).await?;
         let (reach, granted) = self.code_wall().reach(granted);
-        let intake = Intake::new(push.clone(), reach, written);
-        self.take(session, intake, granted).await
+        let imported = self.imported();
+        let push = Push {
+            since: push.since.after_import(imported),
+            ..push.clone()
+        };
+        let intake = Intake::new(push, reach, written);
+        self.take(session, intake, (granted, imported)).await
     }
 
-    /// Takes in what locks the personal scope already, and commits: three waits.
+    /// Takes in what locks the personal scope already, and commits: three waits. `imported` is where an import has ended as
+    /// far as the cursor knows.
     pub(crate) async fn take(
         &self,
         session: &Session,
         intake: Intake,
-        granted: Option<Reach>,
+        (granted, imported): (Option<Reach>, Position),
     ) -> Result<Pushed, Failure> {
         let (loaded, delta) = load(session, &intake, granted.as_ref()).await?;
+        self.learn_import(imported, delta)?;
         let decision = intake
             .decide(&loaded, self.rules())?
             .map_err(|missing| Failure::ScopesMissing(missing.0))?;
@@ -107,6 +116,11 @@ impl PostgresStore {
     }
 
     async fn pull_within(&self, session: &Session, pull: &Pull) -> Result<Answer, Failure> {
+        let imported = self.imported();
+        let pull = &Pull {
+            since: pull.since.after_import(imported),
+            ..pull.clone()
+        };
         let granted = session
             .begin(&pull.caller.user, Mode::ToRead, After::Nothing)
             .await?;
@@ -129,14 +143,11 @@ impl PostgresStore {
             connection.execute(&commit, &[]),
         ))
         .await?;
+        let delta = read_standing(&standing)?;
+        self.learn_import(imported, delta)?;
         let page = page::fill(&rows, &pull.app)?;
-        Ok(pull_answer(
-            pull,
-            &reach,
-            (&window, &page),
-            read_standing(&standing)?,
-            self.rules(),
-        ))
+        let read = (&window, &page);
+        Ok(pull_answer(pull, &reach, read, delta, self.rules()))
     }
 }
 
@@ -176,22 +187,11 @@ async fn load(
         .await?;
     let push = intake.push();
     let wanted = intake.keys();
-    let scopes: Vec<String> = wanted.iter().map(|key| key.scope.key()).collect();
-    let tables: Vec<&str> = wanted.iter().map(|key| key.table.as_str()).collect();
-    let records: Vec<&str> = wanted.iter().map(|key| key.record.as_str()).collect();
     let event_ids = uuids(&intake.event_ids());
     let reach = keys(intake.reach());
     let (app, since) = (push.app.as_str(), push.since.position().0);
-    let most = page::number(MAX_LOAD_BYTES);
     let connection = session.connection();
-    let loaded = async {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        connection
-            .query(&load, &[&app, &scopes, &tables, &records, &most])
-            .await
-    };
+    let loaded = records(connection, &load, &push.app, &wanted);
     let taken = async {
         if event_ids.is_empty() {
             return Ok(Vec::new());
@@ -217,7 +217,30 @@ async fn load(
     ))
 }
 
-fn read_loaded(rows: &[Row], taken: &[Row], wanted: &[RecordKey]) -> Result<Loaded, StoreError> {
+/// The records of these keys with their live rows.
+pub(crate) async fn records(
+    connection: &Object,
+    load: &Statement,
+    app: &AppId,
+    wanted: &[RecordKey],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scopes = column(wanted, |key| key.scope.key());
+    let tables = column(wanted, |key| key.table.as_str());
+    let records = column(wanted, |key| key.record.as_str());
+    let most = page::number(MAX_LOAD_BYTES);
+    let parameters: [&(dyn ToSql + Sync); 5] = [&app.as_str(), &scopes, &tables, &records, &most];
+    connection.query(load, &parameters).await
+}
+
+/// What was loaded, of the records of these keys.
+pub(crate) fn read_loaded(
+    rows: &[Row],
+    taken: &[Row],
+    wanted: &[RecordKey],
+) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
     for row in rows {
         if let Some(state) = row.get(1) {

@@ -93,7 +93,8 @@ impl PostgresStore {
             return Ok(Promoted::default());
         };
         let app = intake.push().app.clone();
-        let pushed = self.take(session, intake, granted).await?;
+        let reaches = (granted, self.imported());
+        let pushed = self.take(session, intake, reaches).await?;
         let touched = Some((app, pushed.touched)).filter(|(_, touched)| !touched.is_empty());
         Ok(Promoted { touched, next })
     }

@@ -20,7 +20,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "roles",
@@ -45,6 +45,11 @@ const MIGRATIONS: [Migration; 5] = [
         version: 5,
         name: "erase",
         sql: include_str!("../migrations/0005_erase.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "import",
+        sql: include_str!("../migrations/0006_import.sql"),
     },
 ];
 

@@ -3,8 +3,10 @@
 //! Deltas compare whole rows, `(scope, app_id, position) > (…)`, and sort by the same columns: only the index of live
 //! rows yields that order, so that no plan can walk the whole log by position or sort the history of a user.
 
+pub(crate) mod import;
 pub(crate) mod live;
 pub(crate) mod own;
+pub(crate) mod replaced;
 pub(crate) mod upkeep;
 pub(crate) mod whole;
 
@@ -120,7 +122,8 @@ pub(crate) const TAKEN: &str = "\
 select sync_taken_event_ids($1)";
 
 /// Where the log stands: $1 scopes, $2 app, $3 the position of the caller's cursor. The last row of a scope and an app is
-/// always live. The whole database is looked at only for a cursor above the horizon.
+/// always live. The whole database is looked at only for a cursor above the horizon. The last column says where an import has
+/// ended, or that one is under way.
 pub(crate) const STANDING: &str = "\
 -- standing
 select
@@ -128,7 +131,12 @@ select
     case
         when $3::bigint > stands.horizon then greatest(sync_greatest_position(), stands.horizon)
         else stands.horizon
-    end
+    end,
+    (
+        select import.until
+        from sync_import as import
+        where import.only_row
+    )
 from (
     select coalesce(max(newest.position), 0) as horizon
     from unnest($1::text[]) as reach (scope)
@@ -408,9 +416,16 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     /// The statements on the log or the records that have no scope among their conditions, and why.
-    const ACROSS_SCOPES: [(&str, &str); 8] = [
+    const ACROSS_SCOPES: [(&str, &str); 12] = [
         ("APPEND", "the scope is among the values"),
         ("KEEP", "the scope is among the values and in the key"),
+        ("STOP_REQUESTS", "locks the log and reads nothing"),
+        ("STOP_SWEEPS", "locks both and reads nothing"),
+        ("IMPORT_APPEND", "the scope is among the values"),
+        (
+            "IMPORT_KEEP",
+            "the scope is among the values and in the key",
+        ),
         ("COMMITTED", "tells nodes that there is something, not what"),
         ("DUE", "finds the scopes that maintenance then locks"),
         (
@@ -429,6 +444,7 @@ mod tests {
     fn statements() -> Vec<(&'static str, &'static str)> {
         let sources = [
             include_str!("queries.rs"),
+            include_str!("queries/import.rs"),
             include_str!("queries/live.rs"),
             include_str!("queries/own.rs"),
             include_str!("queries/upkeep.rs"),

@@ -32,7 +32,7 @@ pub(crate) enum Acting {
 }
 
 impl Acting {
-    fn role(self) -> &'static str {
+    pub(crate) fn role(self) -> &'static str {
         match self {
             Self::ForUser => "sync_app",
             Self::Maintenance => "sync_maintenance",

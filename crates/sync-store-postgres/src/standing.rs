@@ -1,6 +1,6 @@
 //! Where the log stands for a reader.
 
-use sync_store::{Delta, Position, StoreError};
+use sync_store::{Delta, Position, StoreError, imported};
 use tokio_postgres::Row;
 
 /// Reads the row of [`crate::queries::STANDING`].
@@ -11,5 +11,6 @@ pub(crate) fn read_standing(rows: &[Row]) -> Result<Delta, StoreError> {
     Ok(Delta {
         horizon: Position(row.get(0)),
         greatest: Position(row.get(1)),
+        imported: imported(Position(row.get(2)))?,
     })
 }

@@ -1,12 +1,14 @@
 //! [`PostgresStore`]: the store's methods, each one unit of work.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use deadpool_postgres::{Object, Pool};
 use sync_protocol::{Answer, AppId, Millis, UserId, Value};
 use sync_store::{
-    Erased, Erasure, Export, Exported, Grant, Membership, ParkedChange, Pending, Promoted,
-    Promotion, Pull, Push, Pushed, Regranted, Rules, Stats, Store, StoreError, Swept,
+    Delta, Erased, Erasure, Export, Exported, Grant, Importer, Membership, ParkedChange, Pending,
+    Position, Promoted, Promotion, Pull, Push, Pushed, Regranted, Rules, Stats, Store, StoreError,
+    Swept,
 };
 use tokio_postgres::Row;
 
@@ -53,6 +55,8 @@ pub struct PostgresStore {
     pool: Pool,
     drawer: Drawer,
     rules: Rules,
+    /// Where an import has ended, as the last request has read it.
+    imported: AtomicI64,
     before_commit: Option<BeforeCommit>,
     code_wall: CodeWall,
 }
@@ -71,6 +75,7 @@ impl PostgresStore {
             pool: pool(&endpoint, config.pool_size, STATEMENTS)?,
             drawer: Drawer::start(&endpoint)?,
             rules: config.rules,
+            imported: AtomicI64::new(0),
             before_commit: config.before_commit,
             code_wall: config.code_wall,
         })
@@ -86,6 +91,21 @@ impl PostgresStore {
 
     pub(crate) fn rules(&self) -> Rules {
         self.rules
+    }
+
+    /// Where an import has ended, as far as is known here.
+    pub(crate) fn imported(&self) -> Position {
+        Position(self.imported.load(Ordering::Relaxed))
+    }
+
+    /// Learns where an import has ended, for a request that knew something else: it must be made again, from another cursor.
+    pub(crate) fn learn_import(&self, known: Position, delta: Delta) -> Result<(), Failure> {
+        if delta.imported == known {
+            return Ok(());
+        }
+        self.imported.store(delta.imported.0, Ordering::Relaxed);
+        let error = StoreError::unavailable("an import has ended since the last request");
+        Err(Failure::Repeat(error))
     }
 
     pub(crate) fn before_commit(&self) -> Option<&BeforeCommit> {
@@ -208,6 +228,10 @@ impl Store for PostgresStore {
         Box::pin(until_done(|| self.figures()))
     }
 
+    fn importer(&self) -> Option<&dyn Importer> {
+        Some(self)
+    }
+
     fn ready(&self) -> Pending<'_, ()> {
         Box::pin(self.is_ready())
     }
@@ -222,7 +246,7 @@ impl fmt::Debug for PostgresStore {
 }
 
 /// Makes attempts until one succeeds, or fails in a way that another one would not mend, or there were enough of them.
-async fn until_done<T, A>(mut attempt: impl FnMut() -> A) -> Result<T, StoreError>
+pub(crate) async fn until_done<T, A>(mut attempt: impl FnMut() -> A) -> Result<T, StoreError>
 where
     A: Future<Output = Result<T, Failure>>,
 {

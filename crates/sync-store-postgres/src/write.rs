@@ -189,7 +189,8 @@ async fn remove(
         .map(|_| ())
 }
 
-async fn park(
+/// Keeps changes aside for one user and app.
+pub(crate) async fn park(
     connection: &Object,
     pens: &Pens,
     (user, app, now): (&UserId, &AppId, SystemTime),
