@@ -17,7 +17,7 @@ pub async fn it_answers_as_the_store_in_memory(store: Arc<dyn Store>) {
     // One world after the other: each seed has users, and times, of its own.
     let oracle: Arc<dyn Store> = Arc::new(MemoryStore::new(Rules::default()));
     for seed in 0..SEEDS {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1);
+        let mut dice = Dice::new(seed);
         let start = Millis(START.0 + i64::try_from(seed).unwrap_or(0) * 86_400_000);
         let mut world = World::new(&store, &oracle, seed, start);
         for request in 0..REQUESTS {
@@ -28,18 +28,23 @@ pub async fn it_answers_as_the_store_in_memory(store: Arc<dyn Store>) {
     }
 }
 
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
+    /// Dice that fall alike for the same seed.
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1)
+    }
+
     /// A number below `sides`.
-    fn throw(&mut self, sides: usize) -> usize {
+    pub(super) fn throw(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 >> 33).unwrap_or(0) % sides
     }
 
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.throw(choices.len())]
     }
 }

@@ -9,6 +9,7 @@ mod denied;
 mod device;
 mod erasing;
 mod exporting;
+mod importing;
 mod joining;
 mod kept;
 mod leaving;
@@ -27,6 +28,7 @@ pub use denied::*;
 pub use device::{Device, START, changes, grant};
 pub use erasing::*;
 pub use exporting::*;
+pub use importing::*;
 pub use joining::*;
 pub use kept::*;
 pub use leaving::*;
@@ -146,6 +148,11 @@ macro_rules! contract_suite {
             an_erased_user_may_begin_anew
             an_erasure_that_was_stopped_is_begun_again
             an_erased_space_is_gone_and_its_members_are_told
+            an_import_leaves_what_pushes_would_have_left
+            a_cursor_of_a_replaced_service_goes_on_a_minute_before
+            pages_of_an_import_do_not_go_back_for_ever
+            nothing_is_served_while_an_import_is_under_way
+            an_import_goes_on_after_its_end_until_something_is_pushed
             it_answers_as_the_store_in_memory
         }
     };

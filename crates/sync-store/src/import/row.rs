@@ -108,7 +108,7 @@ impl ReplacedRow {
     ///
     /// An insert has the values, and times of its fields if there are any. An update has those fields that have a time: that
     /// service told nobody of others. A delete has its time, and the other fields that were sent with it, if they have times.
-    pub(super) fn change(&self) -> Value {
+    pub(crate) fn change(&self) -> Value {
         let data = self.data.as_deref().and_then(value);
         let data = data.filter(|data| !data.is_null());
         let values = data.as_ref().and_then(members::<Value>).unwrap_or_default();
