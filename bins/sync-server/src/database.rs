@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sync_store::{Finding, Store, StoreError};
+use sync_store::{Finding, Phase, Store, StoreError};
 use sync_store_postgres::PostgresStore;
 use sync_store_sqlite::SqliteStore;
 
@@ -55,6 +55,25 @@ pub(crate) async fn existing(settings: &Settings) -> Result<Arc<dyn Store>, Stri
     }
 }
 
+/// Checks that the database was not left in the middle of an import.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub(crate) async fn check_that_no_import_is_under_way(store: &dyn Store) -> Result<(), String> {
+    let Some(importer) = store.importer() else {
+        return Ok(());
+    };
+    match importer.state().await.map_err(told)?.phase {
+        Phase::UnderWay => Err(
+            "DATABASE_URL: an import into this database has not ended: run `sync-server import` again to go on, or \
+             `sync-server import --abandon` to serve what has been taken over so far"
+                .to_owned(),
+        ),
+        Phase::Never | Phase::Ended(_) => Ok(()),
+    }
+}
+
 /// Brings the database to this version's schema; a line for each thing done.
 ///
 /// # Errors
@@ -101,10 +120,15 @@ pub(crate) fn postgres(settings: &Settings, url: String) -> sync_store_postgres:
     }
 }
 
-/// What the store says, in words for the operator.
+/// The error for the operator.
 pub(crate) fn told(error: StoreError) -> String {
+    format!("DATABASE_URL: {}", detail(error))
+}
+
+/// What the error says.
+pub(crate) fn detail(error: StoreError) -> String {
     let (StoreError::Unavailable(detail)
     | StoreError::Fault(detail)
     | StoreError::TooLarge(detail)) = error;
-    format!("DATABASE_URL: {detail}")
+    detail
 }

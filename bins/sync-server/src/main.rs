@@ -4,6 +4,7 @@ mod access;
 mod address;
 mod check;
 mod database;
+mod import;
 mod limits;
 mod logging;
 mod nodes;
@@ -54,6 +55,7 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode, String> 
                 println!("{line}");
             }
         }
+        Command::Import(arguments) => return import::import(arguments, settings).await,
         Command::Serve | Command::Dev | Command::Check => {
             serve::serve(&command, settings).await?;
         }

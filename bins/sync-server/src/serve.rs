@@ -35,6 +35,7 @@ pub(crate) async fn serve(command: &Command, settings: &Settings) -> Result<(), 
     };
     let verifier = verifier(settings, development_issuer.as_ref(), clock.clone())?;
     let store = database::open(settings).await?;
+    database::check_that_no_import_is_under_way(&*store).await?;
     let address = settings.address(command)?;
     let listener = TcpListener::bind(address)
         .await

@@ -63,6 +63,27 @@ pub(crate) enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Take over the table of the service that this one replaces; run again, it goes on where it was stopped
+    Import(ImportArguments),
+}
+
+/// What `import` is told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// The database of the replaced service: `postgresql://USER:PASSWORD@HOST/NAME`
+    #[arg(
+        long,
+        env = "SYNC_IMPORT_FROM",
+        hide_env_values = true,
+        required_unless_present = "abandon"
+    )]
+    pub(crate) from: Option<String>,
+    /// How many rows are taken over in one transaction
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) batch: u32,
+    /// End an import that was stopped, and serve what has been taken over so far
+    #[arg(long)]
+    pub(crate) abandon: bool,
 }
 
 /// How log lines are written.

@@ -11,10 +11,14 @@ use sync_store::{
 };
 
 use crate::failure::{Failure, Outcome};
-use crate::tables::{clock, grants, log, parked, records, window};
+use crate::tables::{clock, grants, import, log, parked, records, window};
 
 /// Takes a push. The one writer has every lock there is, so all that the caller may write counts as locked for writing.
 pub(crate) fn push(connection: &Connection, push: Push, rules: Rules) -> Outcome<Pushed> {
+    let push = Push {
+        since: push.since.after_import(import::ended(connection)?),
+        ..push
+    };
     let reach = reach(connection, &push.caller.user)?;
     let written = reach.writable().cloned().collect();
     take(connection, Intake::new(push, reach, &written), rules)
@@ -37,6 +41,10 @@ fn take(connection: &Connection, intake: Intake, rules: Rules) -> Outcome<Pushed
 
 /// Answers a pull.
 pub(crate) fn pull(connection: &Connection, pull: &Pull, rules: Rules) -> Outcome<Answer> {
+    let pull = &Pull {
+        since: pull.since.after_import(import::ended(connection)?),
+        ..pull.clone()
+    };
     let reach = reach(connection, &pull.caller.user)?;
     let scopes: Vec<_> = reach.readable().cloned().collect();
     let delta = log::delta(connection, &pull.app, &scopes, pull.since)?;

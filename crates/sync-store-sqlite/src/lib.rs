@@ -17,6 +17,7 @@ mod connection;
 mod erase;
 mod exchange;
 mod failure;
+mod import;
 mod job;
 mod migrations;
 mod queue;

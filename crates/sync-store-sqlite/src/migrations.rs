@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS sync_migrations (
 ) STRICT;
 ";
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         name: "log",
@@ -32,6 +32,11 @@ const MIGRATIONS: [Migration; 3] = [
         version: 3,
         name: "erase",
         sql: include_str!("../migrations/0003_erase.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "import",
+        sql: include_str!("../migrations/0004_import.sql"),
     },
 ];
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use sync_protocol::{Answer, AppId, Millis, UserId};
 use sync_store::{
-    Erased, Erasure, Export, Exported, Grant, Membership, ParkedChange, Pending, Position,
-    Promoted, Promotion, Pull, Push, Pushed, Regrant, Regranted, Rules, Stats, Store, StoreError,
-    Swept,
+    Erased, Erasure, Export, Exported, Grant, Importer, Membership, ParkedChange, Pending,
+    Position, Promoted, Promotion, Pull, Push, Pushed, Regrant, Regranted, Rules, Stats, Store,
+    StoreError, Swept,
 };
 
 use crate::connection::{self, OnlyServer};
@@ -45,8 +45,12 @@ impl SqliteStore {
         open(path.as_ref(), rules).map_err(|failure| failure.0)
     }
 
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// Has a job done by the thread that writes, committed before it is answered.
-    fn write<T, F>(&self, bytes: usize, work: F) -> Pending<'_, T>
+    pub(crate) fn write<T, F>(&self, bytes: usize, work: F) -> Pending<'_, T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
@@ -59,7 +63,7 @@ impl SqliteStore {
     }
 
     /// Has a job done by a thread that reads, in one snapshot.
-    fn read<T, F>(&self, work: F) -> Pending<'_, T>
+    pub(crate) fn read<T, F>(&self, work: F) -> Pending<'_, T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
@@ -165,6 +169,10 @@ impl Store for SqliteStore {
                 pool_waiting: count(threads.iter().map(|load| load.waiting).sum()),
             })
         })
+    }
+
+    fn importer(&self) -> Option<&dyn Importer> {
+        Some(self)
     }
 
     /// Whether a snapshot can be read and the file be locked for writing.

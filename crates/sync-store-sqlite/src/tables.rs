@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod erase;
 pub(crate) mod export;
 pub(crate) mod grants;
+pub(crate) mod import;
 pub(crate) mod log;
 pub(crate) mod maintenance;
 pub(crate) mod parked;

@@ -70,6 +70,7 @@ CREATE TABLE sync_grants (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO sync_grants SELECT user_id, space_id, role, position FROM later;
 DROP TABLE later;
+DROP TABLE sync_import;
 DELETE FROM sync_migrations WHERE version >= 2;
 ";
 
@@ -95,9 +96,13 @@ async fn a_database_of_before_keeps_its_grants_and_what_was_denied() {
 
     assert_eq!(
         migrate(&path),
-        Ok(["applied 0002_spaces", "applied 0003_erase"]
-            .map(str::to_owned)
-            .into())
+        Ok([
+            "applied 0002_spaces",
+            "applied 0003_erase",
+            "applied 0004_import"
+        ]
+        .map(str::to_owned)
+        .into())
     );
     let store = open(&path);
     let of_before = |grant: &Grant| Grant {

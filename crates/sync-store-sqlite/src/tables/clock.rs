@@ -22,6 +22,14 @@ pub(crate) fn draw(connection: &Connection, count: usize, now: Millis) -> Outcom
     Ok(Position(first))
 }
 
+/// Draws nothing more up to a position.
+pub(crate) fn advance(connection: &Connection, to: Position) -> Outcome<()> {
+    connection
+        .prepare_cached(queries::ADVANCE)?
+        .execute([to.0])?;
+    Ok(())
+}
+
 /// The last position drawn.
 pub(crate) fn last(connection: &Connection) -> Outcome<Position> {
     let mut statement = connection.prepare_cached(queries::CLOCK)?;

@@ -7,7 +7,7 @@ use sync_store::{
     Cursor, Delta, Denied, Entry, Loaded, LoadedRow, Position, Promotion, Reach, Scope,
 };
 
-use super::{queries, window};
+use super::{import, queries, window};
 use crate::failure::{Failure, Outcome};
 
 /// Where the log stands for a reader of these scopes who has read up to `since`. Dead rows do not count: one that is the
@@ -30,10 +30,15 @@ pub(crate) fn delta(
     } else {
         horizon
     };
-    Ok(Delta { horizon, greatest })
+    Ok(Delta {
+        horizon,
+        greatest,
+        imported: import::ended(connection)?,
+    })
 }
 
-fn greatest(connection: &Connection) -> Outcome<Position> {
+/// The last position of the whole log.
+pub(crate) fn greatest(connection: &Connection) -> Outcome<Position> {
     let mut statement = connection.prepare_cached(queries::GREATEST)?;
     let greatest: Option<i64> = statement.query_row([], |row| row.get(0))?;
     Ok(Position(greatest.unwrap_or_default()))

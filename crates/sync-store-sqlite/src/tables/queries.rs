@@ -206,6 +206,34 @@ WHERE only_row = 1
 RETURNING last - ?2 + 1
 ";
 
+pub(super) const ADVANCE: &str = "
+-- advance
+UPDATE sync_clock
+SET last = max(last, ?1)
+WHERE only_row = 1
+";
+
+pub(super) const IMPORTED: &str = "
+-- imported
+SELECT until
+FROM sync_import
+WHERE only_row = 1
+";
+
+pub(super) const IMPORT_STATE: &str = "
+-- import_state
+SELECT until, last, mark, tally
+FROM sync_import
+WHERE only_row = 1
+";
+
+pub(super) const KEEP_IMPORT: &str = "
+-- keep_import
+UPDATE sync_import
+SET until = ?1, last = ?2, mark = ?3, tally = ?4
+WHERE only_row = 1
+";
+
 pub(super) const CLOCK: &str = "
 -- clock
 SELECT last
