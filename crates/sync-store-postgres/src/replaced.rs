@@ -46,7 +46,7 @@ pub struct Overview {
 }
 
 impl ReplacedTable {
-    /// Opens the table `sync_changes` of the database at this URL, behind a row.
+    /// Opens the table of the database at this URL, behind a row.
     ///
     /// # Errors
     ///
@@ -172,12 +172,10 @@ async fn answered<T>(
         .await
         .map_err(|_| StoreError::unavailable("the database did not answer in time"))?;
     answer.map_err(|error| match error.code() {
-        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => StoreError::fault(format!(
-            "{}: the user must be allowed to select from the table, and row-level security must not hide rows from it. \
-             Let a superuser say: create role sync_import login bypassrls password '…'; grant usage on schema public to \
-             sync_import; grant select on sync_changes to sync_import",
-            crate::failure::describe(&error)
-        )),
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            let told = crate::failure::describe(&error);
+            StoreError::fault(format!("{told}: {}", replaced::REMEDY))
+        }
         _ => store_error(error),
     })
 }

@@ -73,6 +73,12 @@ pub(crate) fn fetch(rows: usize) -> String {
     format!("-- fetch\nfetch {rows} from replaced_rows")
 }
 
+/// What to do where the user may not read the table, or not all of it.
+pub(crate) const REMEDY: &str = "\
+the user must be allowed to select from the table, and row-level security must not hide rows from it. \
+Let a superuser say there: create role sync_import login bypassrls password '…'; \
+grant usage on schema public to sync_import; grant select on sync_changes to sync_import";
+
 /// The columns without which it is not the table.
 const NEEDED: [&str; 9] = [
     "id",

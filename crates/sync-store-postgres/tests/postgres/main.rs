@@ -9,6 +9,7 @@ mod failure;
 mod heavy;
 mod live;
 mod migrations;
+mod replaced;
 mod support;
 mod sweep;
 mod tls;
