@@ -264,7 +264,7 @@ async fn killed_in_the_middle(child: &mut Child, url: &str) -> bool {
         }
         let rows = taken_over(url).await;
         let before = *first.get_or_insert(rows);
-        if rows > before.unwrap_or(0) {
+        if rows.unwrap_or(0) > before.unwrap_or(0) {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
