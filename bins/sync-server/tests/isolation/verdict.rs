@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::model::{Exchange, Inner, Mark, NONE, Nanos, READER, Route, WRITER, marks_in};
 use crate::names::{APPS, Names, Place, RECORDS};
@@ -277,7 +277,7 @@ impl Court<'_> {
                 let at = row.position;
                 let until = self.known.pushed_until(author, at + SLACK);
                 let span = (at - SLACK, until.unwrap_or(at + PROMOTION));
-                if !self.known.could((author, space), WRITER, span) {
+                if !self.known.could((author, space), WRITER, span) && !self.is_repeated(row) {
                     return verdict.write_across(row, "its author could not write into the space");
                 }
             }
@@ -294,6 +294,27 @@ impl Court<'_> {
                 return verdict.write_across(row, "it holds a value that belongs elsewhere");
             }
         }
+    }
+
+    /// Whether the server has appended a row again, in the name of whoever wrote it first: who ties with it, or undeletes
+    /// its record, has that done. It says nothing that was not there before.
+    fn is_repeated(&self, row: &Row) -> bool {
+        let fields: Map<String, Value> = serde_json::from_str(&row.data).unwrap_or_default();
+        let place = self.names.place(&row.scope);
+        let was_there = |(field, value): (String, Value)| {
+            let marks = marks_in(&value.to_string());
+            if !marks.is_empty() {
+                return marks.into_iter().all(|number| self.was_there(number, row));
+            }
+            let [app, table, record] = [&row.app, &row.table, &row.record].map(String::clone);
+            let known = self.truth.plain.get(&(app, table, record, field));
+            let mut known = known.into_iter().flatten();
+            known.any(|((home, at), known)| {
+                Some(*home) == place && *at < row.position && *known == value
+            })
+        };
+        // What a client has just written says so beside its values.
+        row.beside.is_empty() && fields.into_iter().all(was_there)
     }
 
     /// Whether a value was in the scope of a row before: whoever undeletes a record has it appended whole.
