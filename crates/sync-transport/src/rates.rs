@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::body;
 use crate::crowd::Crowd;
 use crate::error::Refusal;
+use crate::internal;
 use crate::rate::Pace;
 use crate::service::Shared;
 use crate::source::{Peer, Proxies, Source};
@@ -152,6 +153,19 @@ pub(crate) async fn limit_address(
     let hint = is_untold.then_some(UNTOLD_PROXY);
     body::drain(&parts.headers, body).await;
     Refusal::TooOften(over, hint).into_response()
+}
+
+/// Lets a request through that has the key of a service, as often as it likes; others count as those of clients do, so that
+/// whoever tries keys is slowed down like whoever tries tokens.
+pub(crate) async fn limit_strangers(
+    state: State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if internal::caller(&state, request.headers()).is_ok() {
+        return next.run(request).await;
+    }
+    limit_address(state, request, next).await
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //!     catch     makes a 500 of a panic; around the time limit, so that its answer is not cut off
 //!      limit   the time until the answer begins: admission, body, store
 //!       routes
-//!        rates   around all that is not the operator's; before anybody looks at a token
+//!        rates   around all that is not the operator's; before anybody looks at a token. Who has the key of a service is
+//!                let through
 //! ```
 //!
 //! The limit of a body is no layer: it stands in `body.rs`, behind admission, where both of its ends are seen.
@@ -38,7 +39,7 @@ use crate::metrics_page::metrics_page;
 use crate::observe::observe;
 use crate::pull::pull;
 use crate::push::push;
-use crate::rates::limit_address;
+use crate::rates::{limit_address, limit_strangers};
 use crate::ready::ready;
 use crate::reply::EVENT_STREAM;
 use crate::service::{Service, Shared};
@@ -75,7 +76,10 @@ pub fn router(service: Arc<Service>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(service.clone(), limit_address));
-    let routes = clients.merge(internal()).merge(operators());
+    let services = internal()
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(service.clone(), limit_strangers));
+    let routes = clients.merge(services).merge(operators());
     routes.layer(layers).with_state(service)
 }
 

@@ -16,6 +16,7 @@ mod exporting;
 mod failing;
 mod following;
 mod hostile;
+mod internal;
 mod live;
 mod logs;
 mod notices;
