@@ -5,6 +5,7 @@
     reason = "what tests share may panic as the tests do"
 )]
 
+mod ambiguous;
 mod bodies;
 mod browsers;
 mod coding;

@@ -1,9 +1,10 @@
 //! Who is let in.
 
-use serde_json::json;
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
 use sync_protocol::Millis;
 
-use crate::support::{Make, NOW, Server, refused};
+use crate::support::{Make, NOW, Server, insert, refused};
 
 const PULL: &str = "/sync/todo/pull?collection=tasks&since=0";
 
@@ -99,4 +100,48 @@ async fn the_refusal_of_a_large_push_reaches_the_client() {
         .await
         .unwrap();
     assert_eq!(refused(response).await, (401, json!("token_missing")));
+}
+
+#[tokio::test]
+async fn no_part_of_a_request_but_the_token_names_the_user() {
+    let server = Server::start().await;
+    let body = insert(
+        "tasks",
+        "t",
+        r#"{"a":1,"user":"ben","user_id":"ben","author":"ben"}"#,
+    );
+    let body = body.replacen(
+        '{',
+        r#"{"user":"ben","userId":"ben","user_id":"ben","sub":"ben","author":"ben","scope":"u:ben","#,
+        1,
+    );
+    let body = body.replacen(
+        r#"{"table""#,
+        r#"{"user":"ben","author":"ben","scope":"u:ben","table""#,
+        1,
+    );
+    let naming = |request: RequestBuilder| {
+        let names = [
+            "X-User-Id",
+            "X-User",
+            "X-Forwarded-User",
+            "From",
+            "Remote-User",
+        ];
+        names
+            .into_iter()
+            .fold(request, |request, name| request.header(name, "ben"))
+    };
+    let path = "/sync/todo?user=ben&user_id=ben&sub=ben";
+    let pushed = naming(server.as_user("POST", path, "phone")).body(body);
+    assert_eq!(pushed.send().await.unwrap().status(), 200);
+    let read = async |user: &str, other: &str| {
+        let path = format!("{PULL}&user={other}&user_id={other}&sub={other}");
+        let request = server.request("GET", &path).bearer_auth(server.token(user));
+        let answer = request.header("X-User-Id", other).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        answer["serverChanges"].as_array().unwrap().len()
+    };
+    assert_eq!(read("ben", "alice").await, 0);
+    assert_eq!(read("alice", "ben").await, 1);
 }
