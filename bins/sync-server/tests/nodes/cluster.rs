@@ -36,8 +36,6 @@ pub(crate) struct Cluster {
     pub(crate) nats: Option<Server>,
     /// What stands before PostgreSQL.
     pub(crate) gate: Option<Gate>,
-    /// Asks nodes for what is no business of a client of theirs.
-    pub(crate) http: reqwest::Client,
     /// The one database.
     pub(crate) postgres: Option<Instance>,
     keys: Keys,
@@ -86,7 +84,6 @@ impl Cluster {
             nodes,
             nats,
             gate,
-            http,
             postgres: Some(postgres),
             keys,
             _folder: folder,

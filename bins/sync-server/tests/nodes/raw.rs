@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::cluster::Cluster;
+use crate::node::Node;
 use crate::waiting::PATIENCE;
 
 /// A socket that is signed in.
@@ -17,13 +17,13 @@ pub(crate) struct RawSocket(WebSocketStream<TcpStream>);
 pub(crate) struct RawStream(Response);
 
 impl RawSocket {
-    /// Opens one of this user on a node.
-    pub(crate) async fn open(cluster: &Cluster, node: usize, user: &str) -> Self {
-        let address = cluster.nodes[node].address();
+    /// Opens one of all apps on a node, with a token.
+    pub(crate) async fn open(node: &Node, token: &str) -> Self {
+        let address = node.address();
         let stream = TcpStream::connect(&address).await.unwrap();
         let opened = client_async(format!("ws://{address}/ws"), stream).await;
         let (mut socket, _) = opened.unwrap();
-        let auth = serde_json::json!({"type": "auth", "token": cluster.token(user)});
+        let auth = serde_json::json!({"type": "auth", "token": token});
         socket.send(Message::text(auth.to_string())).await.unwrap();
         let said = timeout(PATIENCE, socket.next()).await.unwrap();
         assert_eq!(
@@ -47,10 +47,10 @@ impl RawSocket {
 }
 
 impl RawStream {
-    /// Opens one of all tables of this user on a node.
-    pub(crate) async fn open(cluster: &Cluster, node: usize, user: &str) -> Self {
-        let url = format!("{}/sync/todo/stream", cluster.nodes[node].url());
-        let request = cluster.http.get(url).bearer_auth(cluster.token(user));
+    /// Opens one of all tables on a node, with a token.
+    pub(crate) async fn open(node: &Node, token: &str) -> Self {
+        let url = format!("{}/sync/todo/stream", node.url());
+        let request = reqwest::Client::new().get(url).bearer_auth(token);
         let answer = request.send().await.unwrap();
         assert!(answer.status().is_success());
         Self(answer)

@@ -158,8 +158,9 @@ impl World {
     }
 
     async fn node_is_stopped(&mut self, number: usize) {
-        let socket = RawSocket::open(&self.cluster, number, "ann").await;
-        let stream = RawStream::open(&self.cluster, number, "ann").await;
+        let (node, token) = (&self.cluster.nodes[number], self.cluster.token("ann"));
+        let socket = RawSocket::open(node, &token).await;
+        let stream = RawStream::open(node, &token).await;
         let (socket, stream) = (
             tokio::spawn(socket.farewell()),
             tokio::spawn(stream.ends_well()),

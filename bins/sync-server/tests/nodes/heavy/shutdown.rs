@@ -18,8 +18,9 @@ async fn a_node_that_stops_closes_its_sockets_with_1001_and_ends_its_streams() {
     let user = |number: u32| format!("user-{}", number % 10);
     let (mut sockets, mut streams) = (Vec::new(), Vec::new());
     for number in 0..EACH {
-        sockets.push(RawSocket::open(&cluster, 0, &user(number)).await);
-        streams.push(RawStream::open(&cluster, 0, &user(number)).await);
+        let (node, token) = (&cluster.nodes[0], cluster.token(&user(number)));
+        sockets.push(RawSocket::open(node, &token).await);
+        streams.push(RawStream::open(node, &token).await);
     }
     until("everybody listens", async || {
         let listeners = cluster.nodes[0].figure("mana_sync_connections_total").await;
