@@ -1,6 +1,6 @@
-//! Those who listen: what a stream brings, waited for and never for ever.
+//! Those who listen: what a stream brings and a socket says, each waited for and never for ever.
 
-use sync_client::{ChangeStream, ClientError, StreamEvent};
+use sync_client::{ChangeStream, ClientError, NoticeSocket, SocketEvent, StreamEvent};
 use tokio::time::timeout;
 
 use crate::waiting::PATIENCE;
@@ -75,5 +75,19 @@ impl Ear {
     pub(crate) async fn next(&mut self) -> Result<StreamEvent, ClientError> {
         let next = timeout(PATIENCE, self.0.next()).await;
         next.expect("the stream says something in time")
+    }
+}
+
+/// The next that a socket says, or why it says nothing.
+pub(crate) async fn said(socket: &mut NoticeSocket) -> Result<SocketEvent, ClientError> {
+    let next = timeout(PATIENCE, socket.next()).await;
+    next.expect("the socket says something in time")
+}
+
+/// The status and the code of a refusal.
+pub(crate) fn refusal<T>(outcome: Result<T, ClientError>) -> Option<(u16, String)> {
+    match outcome {
+        Err(ClientError::Refused { status, error, .. }) => Some((status, error)),
+        _ => None,
     }
 }

@@ -24,6 +24,8 @@ macro_rules! everywhere {
 }
 
 mod announced;
+mod billing;
+mod calls;
 mod database;
 mod device;
 mod doubted;
@@ -35,6 +37,7 @@ mod keys;
 #[path = "../nodes/node.rs"]
 #[expect(dead_code, reason = "shared with tests that ask more of a node")]
 mod node;
+mod promoted;
 #[path = "../nodes/raw.rs"]
 #[expect(dead_code, reason = "shared with tests that open more than sockets")]
 mod raw;

@@ -138,6 +138,13 @@ impl World {
         self.http.post(self.url(&path))
     }
 
+    /// A push of a service for a person to the first node, without a key yet.
+    pub(crate) fn service_push(&self, user: &str, body: &serde_json::Value) -> RequestBuilder {
+        let mut url = self.url(&["internal", "sync", APP]);
+        url.query_pairs_mut().append_pair("user", user);
+        self.http.post(url).json(body)
+    }
+
     fn url(&self, path: &[&str]) -> Url {
         let mut url = Url::parse(&self.nodes[0].url()).unwrap();
         url.path_segments_mut().unwrap().extend(path);
