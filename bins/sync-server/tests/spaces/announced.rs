@@ -98,6 +98,19 @@ async fn a_person_whose_id_is_no_plain_word_is_announced_like_any_other(place: P
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_do_not_hear_each_other_look_for_a_removal_by_themselves() {
+    Box::pin(a_removal_that_is_announced_bites_at_once_on_every_node(
+        Place::Apart,
+    ))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_do_not_hear_each_other_look_for_an_invitation_by_themselves() {
+    Box::pin(an_invitation_that_is_announced_counts_at_once_on_every_node(Place::Apart)).await;
+}
+
 #[tokio::test]
 async fn an_announcement_without_the_right_key_is_refused_and_changes_nothing() {
     let world = World::start(Place::File).await;

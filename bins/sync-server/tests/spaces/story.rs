@@ -40,6 +40,14 @@ async fn friends_share_a_space_and_whoever_leaves_it_is_told(place: Place) {
     story.anna_leaves_and_both_of_her_devices_are_told().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn friends_share_a_space_on_nodes_that_do_not_hear_each_other() {
+    Box::pin(friends_share_a_space_and_whoever_leaves_it_is_told(
+        Place::Apart,
+    ))
+    .await;
+}
+
 /// Who takes part. Phones write, tablets read; the phones of anna and ben listen, too.
 struct Story {
     world: World,

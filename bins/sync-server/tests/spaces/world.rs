@@ -31,7 +31,12 @@ pub(crate) enum Place {
     Postgres,
     /// Two nodes, on one PostgreSQL.
     TwoNodes,
+    /// The same, and what should carry notices between them is not there.
+    Apart,
 }
+
+/// A `NATS_URL` at which nobody listens.
+const NOBODY: &str = "nats://127.0.0.1:9";
 
 /// All of it; gone with this value.
 pub(crate) struct World {
@@ -39,6 +44,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     /// Billing and memberships.
     pub(crate) services: Services,
+    place: Place,
     http: reqwest::Client,
     keys: Keys,
     _folder: TempDir,
@@ -57,7 +63,7 @@ impl World {
         let (count, database) = match place {
             Place::File => (1, "sqlite:sync.db".to_owned()),
             Place::Postgres => (1, database::fresh().await),
-            Place::TwoNodes => (2, database::fresh().await),
+            Place::TwoNodes | Place::Apart => (2, database::fresh().await),
         };
         let url = services.url();
         let settings = [
@@ -69,7 +75,9 @@ impl World {
             ("BILLING_EXEMPT_APPS", EXEMPT),
             ("SYNC_POOL_SIZE", "6"),
         ];
-        let settings = settings.iter().chain(further);
+        let relay = [("NATS_URL", NOBODY)];
+        let relay = relay.iter().filter(|_| place == Place::Apart);
+        let settings = settings.iter().chain(further).chain(relay);
         let settings: Vec<_> = settings
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
@@ -77,6 +85,7 @@ impl World {
         let http = reqwest::Client::new();
         let new = |number| Node::new(folder.path(), number, &settings, http.clone());
         let mut world = Self {
+            place,
             nodes: (0..count).map(new).collect(),
             services,
             http,
@@ -154,7 +163,7 @@ impl World {
     async fn serves(&mut self) {
         self.nodes.iter_mut().for_each(Node::start);
         join_all(self.nodes.iter_mut().map(Node::serves)).await;
-        if self.nodes.len() > 1 {
+        if self.place == Place::TwoNodes {
             until("the nodes hear each other", async || {
                 let up = self.nodes.iter().map(|node| node.figure("sync_relay_up"));
                 join_all(up).await.iter().all(|up| *up == 1)
