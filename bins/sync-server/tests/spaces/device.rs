@@ -84,6 +84,14 @@ impl Device {
         given
     }
 
+    /// Reads one page: whether there is more.
+    pub(crate) async fn pull_a_page(&mut self) -> bool {
+        let answer = within(self.reads.pull(TABLE, &self.cursor)).await.unwrap();
+        self.held.take(&answer);
+        self.cursor.clone_from(&answer.synced_until);
+        answer.has_more
+    }
+
     /// Listens from where it is.
     pub(crate) fn stream(&self) -> Ear {
         Ear(self.reads.stream(&[TABLE], &self.cursor))
@@ -101,6 +109,15 @@ pub(crate) fn edit_in(space: &str, id: &str, field: &str, text: &str, after: i64
     NewChange {
         space_id: Some(space.to_owned()),
         ..edit(id, field, text, after)
+    }
+}
+
+/// The end of a record in a space.
+pub(crate) fn delete_in(space: &str, id: &str, after: i64) -> NewChange {
+    let at = FieldTime::from_millis(BEGINNING + after);
+    NewChange {
+        space_id: Some(space.to_owned()),
+        ..NewChange::delete(TABLE, id, at)
     }
 }
 

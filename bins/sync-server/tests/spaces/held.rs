@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use sync_client::{Answer, ServerChange};
 
+const DELETED: &str = "deletedAt";
+
 /// The time and the value of each field.
 type Fields = BTreeMap<String, (String, String)>;
 
@@ -34,14 +36,16 @@ impl Held {
         records.map(|(_, id)| id.as_str()).collect()
     }
 
-    /// The same without what is not of a space.
+    /// The same without what is not of a space; of what was deleted there only that it is.
     pub(crate) fn only(&self, space: &str) -> Self {
-        let records = self.0.iter();
-        let own = records.filter(|((own, _), _)| own.as_deref() == Some(space));
-        Self(
-            own.map(|(key, fields)| (key.clone(), fields.clone()))
-                .collect(),
-        )
+        let mut own = self.clone();
+        own.0.retain(|(own, _), _| own.as_deref() == Some(space));
+        for fields in own.0.values_mut() {
+            if fields.contains_key(DELETED) {
+                fields.retain(|name, _| name == DELETED);
+            }
+        }
+        own
     }
 
     /// The text of a field of a record.
@@ -73,6 +77,9 @@ impl Held {
                     value.as_str(),
                 );
             }
+        }
+        if let Some(at) = &change.deleted_at {
+            set(DELETED, at, at);
         }
     }
 }

@@ -24,6 +24,7 @@ macro_rules! everywhere {
 }
 
 mod announced;
+mod asleep;
 mod billing;
 mod calls;
 mod database;
