@@ -1,6 +1,7 @@
 //! Devices that sleep, or are in the middle of something, while their person leaves a space and comes back.
 
-use crate::device::{Device, Given, delete_in, edit_in, note_in};
+use crate::device::{Device, Given, delete_in, edit, edit_in, note_in};
+use crate::ear::Heard;
 use crate::world::{Place, World};
 
 const CLUB: &str = "club";
@@ -10,6 +11,7 @@ const OLD: usize = 2_500;
 everywhere! {
     a_device_that_slept_while_its_person_was_away_has_all_that_happened,
     a_device_whose_person_leaves_while_it_reads_begins_anew,
+    whichever_way_a_device_wakes_it_is_told_that_its_person_left,
 }
 
 struct Club {
@@ -89,4 +91,37 @@ async fn a_device_whose_person_leaves_while_it_reads_begins_anew(place: Place) {
     club.world.moves("ben", &[(CLUB, "member")]).await;
     assert_eq!(club.ben.pull().await.removed, [""; 0]);
     club.both_hold_the_same().await;
+}
+
+async fn whichever_way_a_device_wakes_it_is_told_that_its_person_left(place: Place) {
+    let mut club = Club::of(3, place).await;
+    let names = ["pulls", "streams", "pushes", "sends-nothing"];
+    let mut devices = names.map(|name| club.world.device("ben", name));
+    for device in &mut devices {
+        assert_eq!(device.pull().await.changes, 3);
+    }
+    club.world.moves("ben", &[]).await;
+    club.goes_on().await;
+
+    let [pulls, streams, pushes, silent] = &mut devices;
+    assert_eq!(pulls.pull().await.removed, [CLUB]);
+    let mut ear = streams.stream();
+    assert_eq!(ear.hears_a_removal().await, Heard::removed(CLUB));
+    let diary = [edit("diary", "title", "alone", 0)];
+    for (device, changes) in [(pushes, &diary[..]), (silent, &[])] {
+        let answer = device.push(changes).await;
+        let removed: Vec<_> = answer
+            .removed_spaces
+            .iter()
+            .map(|left| left.as_str())
+            .collect();
+        assert_eq!(removed, [CLUB]);
+    }
+    assert_eq!(ear.hears_of("diary").await, Heard::only(&["diary"]));
+    for device in &mut devices {
+        // The stream's device has taken nothing of it in.
+        device.pull().await;
+        assert_eq!(device.held.ids(Some(CLUB)), [""; 0]);
+        assert_eq!(device.pull().await, Given::default());
+    }
 }

@@ -112,7 +112,7 @@ async fn a_service_without_a_key_of_its_own_is_refused_and_has_written_nothing()
     assert_eq!(status(with(FORMS)).await, 200);
 }
 
-/// Waits until the file is read again, which is after ten seconds.
+/// Waits until the file is read again, twice, which is after ten seconds each.
 #[tokio::test]
 async fn keys_come_and_go_with_their_file_while_the_server_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -152,6 +152,15 @@ async fn keys_come_and_go_with_their_file_while_the_server_runs() {
     })
     .await;
     assert_eq!(all().await, [401, 200, 200, 200, 200]);
+
+    write("forms:short");
+    let log = || world.nodes[0].log();
+    until("the server says that the file is wrong", async || {
+        log().contains("the service keys stay as they were")
+    })
+    .await;
+    assert_eq!(all().await, [401, 200, 200, 200, 200]);
+    assert!(!keys.iter().any(|key| log().contains(key)));
 }
 
 /// In one step, as who cares for a file that is read does.

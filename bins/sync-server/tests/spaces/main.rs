@@ -42,6 +42,7 @@ mod promoted;
 #[path = "../nodes/raw.rs"]
 #[expect(dead_code, reason = "shared with tests that open more than sockets")]
 mod raw;
+mod roles;
 mod story;
 #[path = "../nodes/waiting.rs"]
 #[expect(dead_code, reason = "shared with tests that measure")]

@@ -124,3 +124,51 @@ async fn a_push_that_names_a_space_asks_once_more_before_it_is_decided(place: Pl
     assert_eq!(tablet.held.ids(None), ["diary"]);
     assert_eq!(within(tablet.pull()).await, Given::default());
 }
+
+/// More than one batch of it.
+const MUCH: usize = 250;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_kept_goes_in_once_however_many_nodes_hear_of_it_at_once() {
+    let mut world = World::start(Place::TwoNodes).await;
+    world.services.set_memberships("anna", &[(CLUB, "owner")]);
+    let mut anna = world.device("anna", "anna-phone");
+    anna.writes(&[edit_in(CLUB, "first", "title", "anna's", 0)])
+        .await;
+    let mut ear = world.device("anna", "anna-watch").stream();
+    ear.hears_of("first").await;
+    let mut ben = world.device("ben", "ben-phone");
+    let kept: Vec<_> = (0..MUCH)
+        .map(|number| edit_in(CLUB, &format!("kept-{number}"), "title", "ben's", 0))
+        .collect();
+    ben.is_denied(&kept).await;
+
+    world.services.set_memberships("ben", &[(CLUB, "member")]);
+    world.restart().await;
+    let asks = |node| {
+        let tablet = world.client(node, crate::world::APP, "ben", "ben-tablet");
+        async move { tablet.pull("notes", "").await.unwrap() }
+    };
+    within(async {
+        tokio::join!(
+            asks(0),
+            asks(1),
+            asks(0),
+            asks(1),
+            world.is_announced("ben")
+        )
+    })
+    .await;
+    anna.writes(&[edit_in(CLUB, "last", "title", "anna's", 0)])
+        .await;
+
+    let heard = ear.hears(|heard| {
+        let all: BTreeSet<&String> = heard.ids.iter().collect();
+        all.len() == MUCH + 1
+    });
+    assert_eq!(heard.await.ids.len(), MUCH + 1);
+    let mut tablet = world.device("ben", "ben-tablet");
+    tablet.pull().await;
+    assert_eq!(tablet.held.ids(Some(CLUB)).len(), MUCH + 2);
+    assert_eq!(tablet.held.ids(None), [""; 0]);
+}
