@@ -69,12 +69,8 @@ pub(crate) fn decide(
                 win(known, context, field, candidate, drafts);
             }
             Standing::Lost if !candidate.superseded => {
-                let clash = clash(
-                    record,
-                    &known.fields[&field],
-                    &candidate.version(context),
-                    field,
-                );
+                let pushed = candidate.version(context);
+                let clash = clash(context, record, &known.fields[&field], &pushed, field);
                 plan.clashes.extend(clash);
             }
             Standing::Lost | Standing::Replayed => {}
@@ -184,9 +180,16 @@ fn was_removed(record: &Record, context: &Context<'_>) -> bool {
 }
 
 /// A conflict, unless both say the same, or what stands is a later write of the very client that pushes: then it knows.
-fn clash(record: usize, held: &Held, pushed: &Version, field: FieldName) -> Option<Clash> {
+fn clash(
+    context: &Context<'_>,
+    record: usize,
+    held: &Held,
+    pushed: &Version,
+    field: FieldName,
+) -> Option<Clash> {
     let stands = &held.version;
-    let own_newer = stands.client == pushed.client && stands.at > pushed.at;
+    let is_own = held.author == *context.user && stands.client == pushed.client;
+    let own_newer = is_own && stands.at > pushed.at;
     (!own_newer && stands.value != pushed.value).then(|| Clash {
         record,
         field,

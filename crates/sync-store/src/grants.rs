@@ -113,7 +113,7 @@ impl Regrant {
                 (Some(role), None) => regrant.join(grant.clone(), *role, membership),
                 (Some(role), Some(_)) => regrant.confirm(grant.clone(), *role, membership),
                 (None, Some(_)) => regrant.miss(grant.clone(), membership),
-                (None, None) => {}
+                (None, None) => regrant.confirm_leave(grant.clone(), membership),
             }
         }
         let known: BTreeSet<_> = known.iter().map(|grant| &grant.space).collect();
@@ -181,6 +181,14 @@ impl Regrant {
             ..Grant::new(grant.space.clone(), grant.position)
         };
         self.changed.push((left, Moves::Yes));
+    }
+
+    /// An announcement says once more that the user has left: answers that were under way then do not undo it.
+    fn confirm_leave(&mut self, mut grant: Grant, membership: &Membership) {
+        if membership.occasion == Occasion::Announcement && grant.asked < membership.asked {
+            grant.asked = membership.asked;
+            self.changed.push((grant, Moves::No));
+        }
     }
 
     /// Whether there is nothing to write.
@@ -338,7 +346,9 @@ mod tests {
         held.refreshed(0, &[("a", Role::Writer)]);
         held.told(100, Occasion::Announcement, &[]);
         assert!(!held.refreshed(99, &[("a", Role::Writer)]).has_changed());
+        held.told(150, Occasion::Announcement, &[]);
+        assert!(!held.refreshed(149, &[("a", Role::Writer)]).has_changed());
         // A clock that is behind by more than any answer takes does not lock the user out.
-        assert!(held.refreshed(39, &[("a", Role::Writer)]).has_changed());
+        assert!(held.refreshed(89, &[("a", Role::Writer)]).has_changed());
     }
 }

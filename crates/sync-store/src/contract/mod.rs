@@ -93,6 +93,7 @@ macro_rules! contract_suite {
             a_record_that_would_hold_too_much_keeps_its_change_aside
             a_large_write_that_lost_is_told_through_the_log_once
             a_correction_in_a_space_names_its_author
+            a_conflict_with_a_client_of_the_same_name_is_told
             two_users_see_nothing_of_each_other
             two_apps_see_nothing_of_each_other
             members_read_a_space_and_others_do_not

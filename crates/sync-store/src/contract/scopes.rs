@@ -125,6 +125,26 @@ pub async fn a_change_without_a_space_goes_where_the_record_is(store: Arc<dyn St
     assert_eq!(ids, ["a", "a"]);
 }
 
+/// Two members whose clients have the same name are two clients: the one that loses is told of it.
+pub async fn a_conflict_with_a_client_of_the_same_name_is_told(store: Arc<dyn Store>) {
+    let (mut anna, mut ben) = (
+        Device::new(&store, "anna", "phone"),
+        Device::new(&store, "ben", "phone"),
+    );
+    let in_club = |value: &str, at: &str| {
+        let mut change = update("a", "title", value, at);
+        change["spaceId"] = json!("club");
+        change
+    };
+    for device in [&anna, &ben] {
+        device.grant("club", Some(Role::Writer)).await;
+    }
+    anna.push(json!([in_club("anna's", TIMES[1])])).await;
+    let told = ben.push(json!([in_club("ben's", TIMES[0])])).await.answer;
+    let conflicts: Vec<_> = told.conflicts.iter().map(|one| &one.server_value).collect();
+    assert_eq!(json!(conflicts), json!(["anna's"]));
+}
+
 /// A correction in a space says whose write stands: it is not the one who is told.
 pub async fn a_correction_in_a_space_names_its_author(store: Arc<dyn Store>) {
     let (mut anna, mut ben) = (
