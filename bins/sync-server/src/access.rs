@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sync_access::{Billing, Clock, DevelopmentKeys, Memberships, ServiceKeys, UpstreamSettings};
+use sync_access::{
+    Billing, Clock, DevelopmentKeys, Memberships, ServiceKeys, UpstreamSettings,
+    is_known_to_everybody,
+};
 use sync_transport::{Members, Service};
 
 use crate::settings::{Command, Settings};
@@ -50,6 +53,25 @@ fn upstream(settings: &Settings, url: &str) -> UpstreamSettings {
         service_key: settings.mana_service_key.clone(),
         ..UpstreamSettings::at(url)
     }
+}
+
+/// Whether the key that both services are called with is one to rely on: what everybody knows is no key, unless this is a
+/// development server.
+///
+/// # Errors
+///
+/// A sentence that names the setting.
+pub(crate) fn shared_key(command: Command, settings: &Settings) -> Result<(), String> {
+    let is_known = settings
+        .mana_service_key
+        .as_deref()
+        .is_some_and(is_known_to_everybody);
+    if is_known && !matches!(command, Command::Dev) {
+        return Err(
+            "MANA_SERVICE_KEY: the key is one for development, which everybody knows".to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// The keys by which other services may call.

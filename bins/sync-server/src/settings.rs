@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 ///
 /// To look around, run `sync-server dev`: it needs nothing and signs you in. To run it in earnest, set DATABASE_URL and
 /// JWKS_URL, look at what `sync-server check` says, and run `sync-server serve`.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "sync-server", version, verbatim_doc_comment)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -113,7 +114,8 @@ pub(crate) enum KeyHosts {
     Anywhere,
 }
 
-#[derive(Clone, Debug, Args)]
+/// It holds secrets, and so has no `Debug`.
+#[derive(Clone, Args)]
 pub(crate) struct Settings {
     /// The port to listen on
     #[arg(
@@ -228,13 +230,22 @@ pub(crate) struct Settings {
     pub(crate) sync_clock_skew_seconds: u32,
 }
 
-/// The database that a URL names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The database that a URL names. `Debug` does not show the URL, which may hold a password.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Database {
     /// A file of the embedded database.
     Sqlite(PathBuf),
     /// A PostgreSQL server, by its URL.
     Postgres(String),
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Sqlite(_) => "Sqlite",
+            Self::Postgres(_) => "Postgres",
+        })
+    }
 }
 
 impl Arguments {
@@ -379,6 +390,7 @@ impl Settings {
         faults.extend(self.limits.proxies().err());
         faults.extend(self.exempt_apps().err());
         faults.extend(access::service_keys(command, self).err());
+        faults.extend(access::shared_key(command, self).err());
         faults.extend(self.services());
         faults
     }

@@ -203,6 +203,18 @@ fn a_bad_setting_keeps_the_server_from_starting_and_is_named() {
         (vec![KEYS, ("DATABASE_URL", "")], "DATABASE_URL"),
         (vec![KEYS, ("MANA_AUTH_URL", "auth:3001")], "MANA_AUTH_URL"),
         (
+            vec![KEYS, ("MANA_SERVICE_KEY", "dev-service-key")],
+            "MANA_SERVICE_KEY",
+        ),
+        (
+            vec![KEYS, ("SYNC_SERVICE_KEYS", "auth:dev-service-key-of-all")],
+            "SYNC_SERVICE_KEYS",
+        ),
+        (
+            vec![KEYS, ("SYNC_SERVICE_KEYS_FILE", "/nowhere/keys")],
+            "SYNC_SERVICE_KEYS_FILE",
+        ),
+        (
             vec![KEYS, ("MANA_CREDITS_URL", "https://")],
             "MANA_CREDITS_URL",
         ),
@@ -229,7 +241,13 @@ fn a_secret_is_in_no_message() {
     for arguments in [["serve"], ["check"], ["migrate"], ["--help"]] {
         let output = run(
             &arguments,
-            &[KEYS, ("DATABASE_URL", &url), ("JWT_SECRET", secret)],
+            &[
+                KEYS,
+                ("DATABASE_URL", &url),
+                ("JWT_SECRET", secret),
+                ("MANA_SERVICE_KEY", secret),
+                ("SYNC_SERVICE_KEYS", secret),
+            ],
         );
         let said = text(&output.stderr) + &text(&output.stdout);
         assert!(!said.contains(secret), "{arguments:?}: {said}");

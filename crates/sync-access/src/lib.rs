@@ -112,7 +112,9 @@ pub use ring::{
     KEEP_KEYS, KeysFound, REFRESH_KEYS, RETRY_FETCH, SourceReport, UNATTENDED_KEYS,
     UNKNOWN_KEY_COOL_DOWN,
 };
-pub use service_keys::{DevelopmentKeys, MAX_SERVICE_KEYS, ServiceKeys, ServiceName};
+pub use service_keys::{
+    DevelopmentKeys, MAX_SERVICE_KEYS, ServiceKeys, ServiceName, is_known_to_everybody,
+};
 pub use source::{FETCH_TIME_LIMIT, MAX_DOCUMENT_BYTES};
 pub use token::MAX_TOKEN_BYTES;
 pub use upstream::{

@@ -185,11 +185,17 @@ fn written(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, entry)| !entry.is_empty())
 }
 
-/// Whether a key is one to rely on.
-fn judge(key: &str, development: DevelopmentKeys) -> Result<(), &'static str> {
+/// Whether a key is one of those that stand in examples and in development settings: everybody knows them.
+#[must_use]
+pub fn is_known_to_everybody(key: &str) -> bool {
     let small = key.to_ascii_lowercase();
     let mut beginnings = DEVELOPMENT_BEGINNINGS.iter();
-    let is_known = beginnings.any(|beginning| small.starts_with(beginning));
+    beginnings.any(|beginning| small.starts_with(beginning))
+}
+
+/// Whether a key is one to rely on.
+fn judge(key: &str, development: DevelopmentKeys) -> Result<(), &'static str> {
+    let is_known = is_known_to_everybody(key);
     match development {
         DevelopmentKeys::Refused if is_known => {
             Err("the key is one for development, which everybody knows")

@@ -1,6 +1,7 @@
 //! A host that publishes keys, and one guarded request to it.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,14 @@ pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 pub(crate) type Outcome = Result<KeySet, String>;
 
 /// An address that key sets may be fetched from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Source(Url);
+
+impl fmt::Debug for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.shown())
+    }
+}
 
 impl Source {
     pub(crate) fn new(address: &str, hosts: KeyHosts) -> Result<Self, SetupError> {

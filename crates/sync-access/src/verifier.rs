@@ -1,5 +1,6 @@
 //! The way of a token: known from before, or taken apart, verified, judged and remembered.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +33,9 @@ struct Verified {
     identity: Identity,
 }
 
-/// What a verifier works by. The default has no keys at all and lets nobody in.
-#[derive(Debug, Clone)]
+/// What a verifier works by. The default has no keys at all and lets nobody in. `Debug` does not show
+/// the addresses: a query may hold a secret.
+#[derive(Clone)]
 pub struct VerifierSettings {
     /// Addresses of key sets. If two hold the same `kid`, the earlier address counts.
     pub key_addresses: Vec<String>,
@@ -47,6 +49,17 @@ pub struct VerifierSettings {
     pub audience: Option<String>,
     /// By how much clocks may differ.
     pub leeway: Duration,
+}
+
+impl fmt::Debug for VerifierSettings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("VerifierSettings")
+            .field("key_hosts", &self.key_hosts)
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .field("leeway", &self.leeway)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Verifies tokens. It is made once and shared, and needs a Tokio runtime (with time and IO)

@@ -1,5 +1,6 @@
 //! Where the database is and how it is spoken to: the URL, its TLS modes, and the time limits of a connection.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -38,8 +39,9 @@ enum Checks {
     IssuerAndName,
 }
 
-/// What of a URL is ours to read: the rest of it, the checks, and the file of certificates.
-#[derive(Debug, PartialEq, Eq)]
+/// What of a URL is ours to read: the rest of it, the checks, and the file of certificates. `Debug` does not show the
+/// rest, which may hold a password.
+#[derive(PartialEq, Eq)]
 struct Parts {
     url: String,
     checks: Checks,
@@ -112,6 +114,15 @@ impl DerefMut for Direct {
 impl Drop for Direct {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Parts")
+            .field("checks", &self.checks)
+            .field("root_certificates", &self.root_certificates)
+            .finish_non_exhaustive()
     }
 }
 
@@ -237,5 +248,7 @@ mod tests {
             };
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+        let shown = format!("{:?}", Parts::of("postgresql://a:secret@db/x?y=z"));
+        assert!(!shown.contains("secret"), "{shown}");
     }
 }

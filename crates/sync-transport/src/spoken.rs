@@ -1,13 +1,14 @@
 //! What is said on a socket: one JSON object a message, with its `type`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sync_protocol::{AppId, ClientId, TableName};
 
-/// What a client says.
-#[derive(Debug, PartialEq, Eq)]
+/// What a client says. `Debug` does not show a token.
+#[derive(PartialEq, Eq)]
 pub(crate) enum Heard {
     /// Who it is; again at any time, to extend.
     Auth {
@@ -41,6 +42,18 @@ pub(crate) enum Said<'a> {
         /// What, and what to do.
         message: &'a str,
     },
+}
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auth { client, .. } => out
+                .debug_struct("Auth")
+                .field("client", client)
+                .finish_non_exhaustive(),
+            Self::Ping => out.write_str("Ping"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -141,6 +154,16 @@ mod tests {
         ] {
             assert_eq!(Heard::parse(text), Ok(heard), "{text}");
         }
+    }
+
+    #[test]
+    fn a_token_is_not_printed() {
+        let heard = Heard::parse(r#"{"type":"auth","token":"secret","clientId":"c"}"#);
+        let shown = format!("{heard:?}");
+        assert!(
+            shown.contains("Auth") && !shown.contains("secret"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -45,9 +45,14 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Nodes that serve.
     pub(crate) async fn start(carrier: Carrier) -> Self {
+        Self::start_with(carrier, &[]).await
+    }
+
+    /// The same, with these further settings.
+    pub(crate) async fn start_with(carrier: Carrier, settings: &[(&str, &str)]) -> Self {
         let postgres = started_postgres().await;
         let url = postgres.url();
-        Self::with(carrier, postgres, url, None).await
+        Self::with(carrier, postgres, (url, None), settings).await
     }
 
     /// The same, with a gate before PostgreSQL.
@@ -58,10 +63,15 @@ impl Cluster {
         let (host, port) = server.rsplit_once(':').unwrap();
         let gate = Gate::before(port.parse().unwrap()).await;
         let url = format!("{host}:{}/{path}", gate.port);
-        Self::with(carrier, postgres, url, Some(gate)).await
+        Self::with(carrier, postgres, (url, Some(gate)), &[]).await
     }
 
-    async fn with(carrier: Carrier, postgres: Instance, url: String, gate: Option<Gate>) -> Self {
+    async fn with(
+        carrier: Carrier,
+        postgres: Instance,
+        (url, gate): (String, Option<Gate>),
+        further: &[(&str, &str)],
+    ) -> Self {
         let keys = Keys::serve();
         let nats = match carrier {
             Carrier::Postgres => None,
@@ -72,6 +82,8 @@ impl Cluster {
             ("DATABASE_URL".to_owned(), url),
             ("JWKS_URL".to_owned(), keys.url.clone()),
         ];
+        let further = further.iter();
+        settings.extend(further.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         settings.extend(nats.iter().map(|nats| ("NATS_URL".to_owned(), nats.url())));
         let folder = tempfile::tempdir().unwrap();
         let http = reqwest::Client::new();

@@ -11,6 +11,7 @@ mod keys;
 mod line;
 mod listening;
 mod node;
+mod quiet;
 mod raw;
 mod told;
 mod waiting;

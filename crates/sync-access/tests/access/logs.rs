@@ -189,4 +189,10 @@ fn settings_show_neither_the_key_nor_the_address() {
         format!("{settings:?}"),
         "UpstreamSettings { remembered_users: 50000, .. }"
     );
+    let settings = VerifierSettings {
+        key_addresses: vec!["https://here/jwks?code=secret".to_owned()],
+        ..VerifierSettings::default()
+    };
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("secret"), "{shown}");
 }

@@ -98,6 +98,7 @@ macro_rules! contract_suite {
             two_apps_see_nothing_of_each_other
             members_read_a_space_and_others_do_not
             a_write_without_the_role_stays_with_its_author
+            a_space_of_others_is_told_like_one_that_is_not_there
             a_change_without_a_space_goes_where_the_record_is
             a_joiner_reads_all_of_the_space_once_and_goes_on
             a_joiner_reads_rows_as_everybody_does

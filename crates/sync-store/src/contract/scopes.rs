@@ -99,6 +99,41 @@ pub async fn a_write_without_the_role_stays_with_its_author(store: Arc<dyn Store
     );
 }
 
+/// Whether a space is there, and what is in it, is no business of who is no member: all that is told is told alike.
+pub async fn a_space_of_others_is_told_like_one_that_is_not_there(store: Arc<dyn Store>) {
+    let mut anna = Device::new(&store, "anna", "phone");
+    anna.grant("club", Some(Role::Writer)).await;
+    let of = |space: &str, mut change: serde_json::Value| {
+        change["spaceId"] = json!(space);
+        change
+    };
+    anna.push(json!([of("club", insert("a", "ours"))])).await;
+    let mut told = Vec::new();
+    for (user, space) in [("eve", "club"), ("mallory", "nowhere")] {
+        let mut stranger = Device::new(&store, user, "phone");
+        let mut said = String::new();
+        for changes in [
+            json!([of(space, update("a", "title", "mine", TIMES[0]))]),
+            json!([
+                of(space, insert("a", "mine")),
+                of(space, insert("b", "mine"))
+            ]),
+            json!([of(
+                space,
+                json!({"table": "tasks", "id": "a", "op": "delete", "deletedAt": TIMES[1]})
+            )]),
+        ] {
+            let mut answer = stranger.push(changes).await.answer;
+            answer.synced_until = String::new();
+            said += &serde_json::to_string(&answer).expect("an answer is JSON");
+        }
+        let own = Device::new(&store, user, "tab").pull().await;
+        told.push((said + &own.to_string()).replace(space, "a space"));
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(told[0].contains("space_write_denied"), "{}", told[0]);
+}
+
 /// A change that names no space goes where its author has the record and may write it, the personal scope first.
 pub async fn a_change_without_a_space_goes_where_the_record_is(store: Arc<dyn Store>) {
     let (mut anna, mut ben) = (
