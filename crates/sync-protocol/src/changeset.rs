@@ -446,6 +446,25 @@ mod tests {
     }
 
     #[test]
+    fn ten_thousand_changes_are_read_and_one_more_is_refused() {
+        let push = |count: usize| {
+            let change = r#"{"table":"t","id":"r","op":"insert"}"#;
+            Changeset::parse(
+                format!("{{\"changes\":[{}]}}", vec![change; count].join(",")).as_bytes(),
+            )
+        };
+        assert_eq!(
+            push(MAX_CHANGES).map(|push| push.changes.len()),
+            Ok(MAX_CHANGES)
+        );
+        let refused = push(MAX_CHANGES + 1).map_err(|error| error.to_string());
+        assert_eq!(
+            refused,
+            Err("10001 changes in one push (max 10000)".to_owned())
+        );
+    }
+
+    #[test]
     fn a_thousand_fields_are_stored_and_one_more_is_parked() {
         let change = |count: usize| {
             let fields: Vec<_> = (0..count)
