@@ -61,7 +61,7 @@ fn upstream(settings: &Settings, url: &str) -> UpstreamSettings {
 /// # Errors
 ///
 /// A sentence that names the setting.
-pub(crate) fn shared_key(command: Command, settings: &Settings) -> Result<(), String> {
+pub(crate) fn shared_key(command: &Command, settings: &Settings) -> Result<(), String> {
     let is_known = settings
         .mana_service_key
         .as_deref()

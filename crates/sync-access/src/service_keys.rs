@@ -14,20 +14,14 @@ const MIN_KEY_BYTES: usize = 16;
 /// The longest name of a service, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
-/// How keys begin that stand in examples and in development settings, in small letters.
-const DEVELOPMENT_BEGINNINGS: [&str; 12] = [
-    "dev-",
-    "dev_",
-    "development",
-    "test-",
-    "test_",
-    "example",
-    "changeme",
-    "change-me",
-    "change_me",
-    "replace-me",
-    "your-",
-    "your_",
+/// Keys that stand in examples and in development settings of the services around, in small letters.
+const DEVELOPMENT_KEYS: [&str; 6] = [
+    "dev-service-key",
+    "dev-service-key-change-me",
+    "development-service-key",
+    "changeme-changeme",
+    "change-me-in-production",
+    "your-service-key-here",
 ];
 
 /// Whether keys count that everybody knows, such as `dev-service-key`.
@@ -188,9 +182,7 @@ fn written(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// Whether a key is one of those that stand in examples and in development settings: everybody knows them.
 #[must_use]
 pub fn is_known_to_everybody(key: &str) -> bool {
-    let small = key.to_ascii_lowercase();
-    let mut beginnings = DEVELOPMENT_BEGINNINGS.iter();
-    beginnings.any(|beginning| small.starts_with(beginning))
+    DEVELOPMENT_KEYS.contains(&key.to_ascii_lowercase().as_str())
 }
 
 /// Whether a key is one to rely on.
