@@ -1,7 +1,7 @@
 //! Taking over the table of a replaced service: each batch is one transaction, with the mark of its last row.
 //!
-//! The rows are read and written as any user's are, in the role that row-level security holds to the scopes of the batch;
-//! the mark and the clock are the server's own.
+//! Rows are written as any user's are, in the role that row-level security holds to the scopes of the batch. Records are read
+//! in the server's own role: row-level security would look up each of them in every one of so many scopes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::SystemTime;
@@ -74,10 +74,11 @@ impl PostgresStore {
         state.check_follows(import)?;
         let batch = ImportBatch::read(import.clone());
         let scopes: Vec<String> = batch.scopes().iter().map(Scope::key).collect();
-        become_role(session, Acting::ForUser).await?;
-        reach(session, &scopes).await?;
+        stop_sweeps(session).await?;
         let loaded = load(session, batch.keys()).await?;
         let writes = batch.decide(loaded, self.rules(), state.last)?;
+        become_role(session, Acting::ForUser).await?;
+        reach(session, &scopes).await?;
         write(session, &writes, &scopes).await?;
         become_role(session, Acting::Maintenance).await?;
         let state = state.behind(&writes);
@@ -148,17 +149,21 @@ async fn become_role(session: &Session, acting: Acting) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens the second wall for the scopes, and keeps sweeps away.
-async fn reach(session: &Session, scopes: &[String]) -> Result<(), Failure> {
-    let [open, stop] = session
-        .statements([queries::REACH, sql::STOP_SWEEPS])
-        .await?;
-    let connection = session.connection();
-    answered(connection.execute(&stop, &[])).await?;
-    answered(connection.execute(&open, &[&scopes, &scopes])).await?;
+async fn stop_sweeps(session: &Session) -> Result<(), Failure> {
+    let [stop] = session.statements([sql::STOP_SWEEPS]).await?;
+    answered(session.connection().execute(&stop, &[])).await?;
     Ok(())
 }
 
+/// Opens the second wall for the scopes.
+async fn reach(session: &Session, scopes: &[String]) -> Result<(), Failure> {
+    let [open] = session.statements([queries::REACH]).await?;
+    let parameters: [&(dyn ToSql + Sync); 2] = [&scopes, &scopes];
+    answered(session.connection().execute(&open, &parameters)).await?;
+    Ok(())
+}
+
+/// Loads records, in the server's own role.
 async fn load(
     session: &Session,
     keys: BTreeMap<AppId, BTreeSet<RecordKey>>,

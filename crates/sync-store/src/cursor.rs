@@ -23,7 +23,7 @@ enum Reading {
     #[default]
     Following,
     /// The same, given out by this server at a position among those that were imported: where a bare time comes from the
-    /// replaced service.
+    /// replaced service. As text it sorts as the bare one does: before those inside a reading.
     Passed,
     /// Of everything for the first time, begun when there were the grants up to this position.
     Hydrating(Position),
@@ -43,7 +43,7 @@ impl Reading {
         let number = u64::from_str_radix(digits, 16).ok()?;
         let position = |number| i64::try_from(number).ok().map(Position);
         match (letter, number % 2) {
-            ("p", _) => Some(Self::Passed),
+            ("b", _) => Some(Self::Passed),
             ("h", _) => position(number).map(Self::Hydrating),
             ("j", 0) => position(number / 2).map(Self::Joining),
             ("j", _) => position(number / 2).map(Self::HydratingJoining),
@@ -57,7 +57,7 @@ impl Reading {
         let number = |Position(position): Position| position.max(0).unsigned_abs();
         let (letter, number) = match self {
             Self::Following => return String::new(),
-            Self::Passed => ('p', 0),
+            Self::Passed => ('b', 0),
             Self::Hydrating(began) => ('h', number(began)),
             Self::Joining(place) => ('j', 2 * number(place)),
             Self::HydratingJoining(place) => ('j', 2 * number(place) + 1),
@@ -324,10 +324,10 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "2025-02-01T10:00:00.123456000Z~p0000000000000000",
+                "2025-02-01T10:00:00.123456000Z~b0000000000000000",
                 "2025-02-01T10:00:00.123456501Z",
                 "1970-01-01T00:00:00.000000000Z",
-                "2025-02-01T10:00:00.123456009Z~j18200d3a477a0a07",
+                &joining.to_string(),
             ]
         );
     }

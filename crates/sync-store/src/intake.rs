@@ -256,11 +256,13 @@ impl Intake {
         loaded: &Loaded,
         rules: Rules,
     ) -> Result<Result<Decision, ScopesMissing>, StoreError> {
-        let read = |(key, (state, version)): (&RecordKey, &(String, i64))| {
-            let record = RecordState::read(state, *version, &loaded.rows)?;
-            Ok((key.clone(), record))
+        // Others may be loaded beside those that this push is about.
+        let read = |key: RecordKey| {
+            let (state, version) = loaded.records.get(&key)?;
+            let record = RecordState::read(state, *version, &loaded.rows);
+            Some(record.map(|record| (key, record)))
         };
-        let known = loaded.records.iter().map(read);
+        let known = self.keys().into_iter().filter_map(read);
         let mut known = known.collect::<Result<Known, StoreError>>()?;
         let mut targets = Targets::new(&self.push.changes, &self.reach, &self.promoted, &known);
         let missing: BTreeSet<_> = targets
