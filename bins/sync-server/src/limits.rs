@@ -30,7 +30,7 @@ pub(crate) struct LimitSettings {
         hide_env_values = true
     )]
     pub(crate) sync_rate_per_address: Option<u32>,
-    /// Connections of one address at a time, to one node; 0: no limit [default: 1000]
+    /// Connections of one address at a time, to one node; 0: no limit [default: 2000]
     #[arg(
         long,
         env = "SYNC_CONNECTIONS_PER_ADDRESS",
@@ -53,7 +53,7 @@ pub(crate) struct LimitSettings {
 /// What holds where nothing is set.
 const RATE_PER_USER: u32 = 3000;
 const RATE_PER_ADDRESS: u32 = 30_000;
-const CONNECTIONS_PER_ADDRESS: u32 = 1000;
+const CONNECTIONS_PER_ADDRESS: u32 = 2000;
 
 impl LimitSettings {
     /// Whoever sets a limit means it for everybody; until then measurements, tests and other programs on this machine are
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn there_are_limits_unless_they_are_nought() {
-        assert_eq!(limits(&[]), [Some(3000), Some(30_000), Some(1000)]);
+        assert_eq!(limits(&[]), [Some(3000), Some(30_000), Some(2000)]);
         let none = [
             "--sync-rate-per-user=0",
             "--sync-rate-per-address=0",

@@ -160,7 +160,8 @@ impl Memberships {
         let after = self.desk.standing(user).after;
         let already = |sky| {
             let standing = self.desk.standing(user);
-            sky == Sky::Clear && self.desk.counting(standing) && self.desk.is_cooling(standing)
+            let is_awaited = standing.announced && !self.desk.counting(standing);
+            sky == Sky::Clear && self.desk.is_cooling(standing) && !is_awaited
         };
         self.share(user, after, already).await
     }

@@ -105,8 +105,14 @@ impl Regrant {
     pub fn new(known: &[Grant], membership: &Membership) -> Self {
         let mut regrant = Self::default();
         for grant in known {
-            let is_under_way = 1..=UNDER_WAY_MILLIS;
-            if is_under_way.contains(&(grant.asked.0 - membership.asked.0)) {
+            // What is announced counts whatever the clocks of nodes say.
+            let was_under_way = membership.occasion == Occasion::Refresh
+                && (1..=UNDER_WAY_MILLIS).contains(&(grant.asked.0 - membership.asked.0));
+            if was_under_way {
+                // Two answers that differ: a third one is asked for soon.
+                if membership.spaces.get(&grant.space) != grant.role.as_ref() {
+                    regrant.outcome.doubted.insert(grant.space.clone());
+                }
                 continue;
             }
             match (membership.spaces.get(&grant.space), grant.role) {

@@ -44,7 +44,10 @@ pub(crate) async fn admit(service: &Shared, parts: &mut Parts) -> Result<Admitte
     let user = identity.user;
     let notes = Notes::of(&parts.extensions);
     notes.inspect(|notes| notes.user(&user));
-    if !service.rates.spare(&parts.extensions, &parts.headers) {
+    if !service
+        .rates
+        .spare(&service.proxies, &parts.extensions, &parts.headers)
+    {
         let asked = service.rates.of_user(&user);
         asked.map_err(|over| Refusal::TooOften(over, None))?;
     }

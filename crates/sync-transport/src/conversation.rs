@@ -49,7 +49,7 @@ const WRITE_BUFFER_BYTES: usize = 1024 * 1024;
 /// What is said to who may see other spaces than before.
 const MOVED: &str = "you may see other spaces than before: pull all, and connect again";
 /// What is said to who was erased.
-const GONE: &str = "the user is gone: everything of it was erased";
+const GONE: &str = "everything of this user was erased: what comes now begins anew";
 /// What is said to who has no active subscription.
 const INACTIVE: &str = "the subscription is not active";
 

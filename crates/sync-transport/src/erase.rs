@@ -112,7 +112,9 @@ fn part(service: &Service, of: &Audience) {
 
 /// A member has lost its space.
 fn leave(service: &Service, user: &UserId) {
-    forget(service, user);
+    if let Some(memberships) = &service.memberships {
+        memberships.forget(user);
+    }
     tell(&service.hub, service.relay.as_deref(), user);
 }
 

@@ -12,8 +12,9 @@ use crate::service::Shared;
 use crate::task;
 use crate::turns::UserTurns;
 
-/// After how long it is asked for without a reason.
-const EVERY: Duration = Duration::from_secs(300);
+/// After how long it is asked for without a reason: sooner than what was last answered ceases to count, so that it is found
+/// out within two minutes behind that.
+const EVERY: Duration = Duration::from_secs(120);
 /// After how long it is asked for again when a space was missing once: a second answer that lacks it counts.
 const DOUBTED_EVERY: Duration = Duration::from_millis(DOUBT_MILLIS.unsigned_abs() + 1000);
 

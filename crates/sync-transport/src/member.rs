@@ -20,6 +20,7 @@ use crate::turns::UserTurns;
 const AGAIN: Duration = Duration::from_secs(2);
 
 type Answer = Result<Standing, StoreError>;
+type Asked = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// Who is signed in.
 pub(crate) struct Member {
@@ -39,7 +40,9 @@ pub(crate) struct Member {
 /// What is known of the spaces that the user may see.
 enum Spaces {
     /// They are asked for.
-    Asking(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    Asking(Asked),
+    /// They are asked for again, without a reason: until there is an answer the listener has them.
+    Checking(Asked),
     /// They could not be had; they are asked for again at this time.
     Unknown(Instant),
     /// The listener has them; they are asked for again at this time.
@@ -95,7 +98,7 @@ impl Member {
     /// When there is something to do by the clock.
     pub(crate) fn deadline(&self) -> Instant {
         match &self.spaces {
-            Spaces::Asking(_) => self.expires,
+            Spaces::Asking(_) | Spaces::Checking(_) => self.expires,
             Spaces::Unknown(at) | Spaces::Known(at) => self.expires.min(*at),
         }
     }
@@ -103,15 +106,22 @@ impl Member {
     /// Asks for the spaces, if it is time to.
     pub(crate) fn ask_if_due(&mut self, service: &Shared) {
         match &self.spaces {
-            Spaces::Unknown(at) | Spaces::Known(at) if *at <= Instant::now() => self.ask(service),
+            Spaces::Unknown(at) if *at <= Instant::now() => self.ask(service),
+            Spaces::Known(at) if *at <= Instant::now() => {
+                self.spaces = Spaces::Checking(self.standing(service));
+            }
             _ => {}
         }
     }
 
     /// Asks for the spaces: they may have changed.
     pub(crate) fn ask(&mut self, service: &Shared) {
-        let answer = grants::standing(service, &self.turns, (&self.user, self.app.as_ref()));
-        self.spaces = Spaces::Asking(Box::pin(answer));
+        self.spaces = Spaces::Asking(self.standing(service));
+    }
+
+    fn standing(&self, service: &Shared) -> Asked {
+        let who = (&self.user, self.app.as_ref());
+        Box::pin(grants::standing(service, &self.turns, who))
     }
 
     /// What comes next. Dropped while it waits, it has lost nothing.
@@ -121,6 +131,10 @@ impl Member {
                 let answer = answer.await;
                 self.settle(answer)
             }
+            Spaces::Checking(answer) => tokio::select! {
+                answer = answer => self.settle(answer),
+                waiting = self.listener.waiting() => Mail::News(waiting),
+            },
             Spaces::Unknown(_) => pending().await,
             Spaces::Known(_) => Mail::News(self.listener.waiting().await),
         }

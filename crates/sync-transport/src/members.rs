@@ -12,6 +12,7 @@ use sync_store::{
     DOUBT_MILLIS, Membership as Word, Occasion, PROMOTION_BATCH, Position, Promoted, Promotion,
     Regranted, Role, Store, StoreError,
 };
+use tokio::time::timeout;
 
 use crate::announce::announce_touched;
 use crate::random;
@@ -20,8 +21,9 @@ use crate::random;
 const COUNTS: Duration = Duration::from_secs(300);
 /// For how long one counts that lacks a space: then a second one says whether it is so.
 const DOUBTED_COUNTS: Duration = Duration::from_millis(DOUBT_MILLIS.unsigned_abs());
-/// How many batches of what was kept for a user alone one answer lets out; the next answer lets out the rest.
-const BATCHES: usize = 100;
+/// For how long one answer lets out what was kept for a user alone: requests of the user wait for it. A batch that is under
+/// way then goes on or is rolled back; the next answer lets out the rest.
+const PROMOTION_TIME: Duration = Duration::from_secs(10);
 
 /// Keeps grants as the membership service says.
 #[derive(Clone)]
@@ -57,14 +59,16 @@ impl Members {
             if regranted.has_changed() {
                 tell(&self.hub, self.relay.as_deref(), &user);
             }
-            if is_writer {
-                self.promote(&user).await?;
-            }
             Ok::<Regranted, StoreError>(regranted)
         };
         match taken.await {
-            Ok(regranted) if regranted.doubted.is_empty() => Some(COUNTS),
-            Ok(_) => Some(DOUBTED_COUNTS),
+            Ok(regranted) => {
+                if is_writer {
+                    self.let_out(&user).await;
+                }
+                let is_sure = regranted.doubted.is_empty();
+                Some(if is_sure { COUNTS } else { DOUBTED_COUNTS })
+            }
             Err(error) => {
                 tracing::warn!(%error, "an answer about memberships was not taken over");
                 None
@@ -90,10 +94,22 @@ impl Members {
         }
     }
 
+    /// Lets out what was kept for the user alone, for as long as requests may wait for it. The answer stands whatever becomes
+    /// of that: what is left is tried with the next one.
+    async fn let_out(&self, user: &UserId) {
+        match timeout(PROMOTION_TIME, self.promote(user)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "what was kept for a user alone stays so for now");
+            }
+            Err(_) => tracing::info!("more was kept for a user alone than one answer lets out"),
+        }
+    }
+
     /// Lets out what was kept for the user alone, where the user may write by now.
     async fn promote(&self, user: &UserId) -> Result<(), StoreError> {
         let (mut after, mut limit) = (Position(0), PROMOTION_BATCH);
-        for _ in 0..BATCHES {
+        loop {
             let promoted = match self.promote_batch(user, after, limit).await {
                 // So many hold too much for one batch; each alone has room.
                 Err(StoreError::TooLarge(_)) if limit > 1 => {
@@ -110,7 +126,6 @@ impl Members {
                 None => return Ok(()),
             }
         }
-        Ok(())
     }
 
     async fn promote_batch(

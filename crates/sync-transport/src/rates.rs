@@ -99,9 +99,14 @@ impl Rates {
         }
     }
 
-    /// Whether a request is not counted, since it comes from this machine.
-    pub(crate) fn spare(&self, extensions: &Extensions, headers: &HeaderMap) -> bool {
-        self.loopback == Loopback::Spared && Proxies::is_from_here(extensions, headers)
+    /// Whether a request is not counted, since it comes from this machine and from nobody behind a proxy.
+    pub(crate) fn spare(
+        &self,
+        proxies: &Proxies,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> bool {
+        self.loopback == Loopback::Spared && proxies.is_from_here(extensions, headers)
     }
 
     /// Counts a request of a user, or a sign-in.
@@ -141,7 +146,10 @@ pub(crate) async fn limit_address(
     let Some(peer) = Peer::of(request.extensions()) else {
         return next.run(request).await;
     };
-    if service.rates.spare(request.extensions(), request.headers()) {
+    if service
+        .rates
+        .spare(&service.proxies, request.extensions(), request.headers())
+    {
         return next.run(request).await;
     }
     let source = service.proxies.source(peer, request.headers());

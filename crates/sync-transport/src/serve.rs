@@ -24,7 +24,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::activity::Activity;
 use crate::connection::{Afterwards, Stopping};
@@ -114,6 +114,7 @@ struct Door {
     service: Arc<Service>,
     places: Arc<Places>,
     farewells: Farewells,
+    warned: Option<Instant>,
 }
 
 impl Door {
@@ -122,6 +123,17 @@ impl Door {
             service: Arc::clone(service),
             places: Places::new(service.limits.address_connections),
             farewells: Farewells::default(),
+            warned: None,
+        }
+    }
+
+    fn warn(&mut self, now: Instant) {
+        if self.warned.is_none_or(|at| now >= at + WARN_EVERY) {
+            self.warned = Some(now);
+            tracing::warn!(
+                "an address has as many connections as one may have (SYNC_CONNECTIONS_PER_ADDRESS), and further ones are \
+                 refused; if it is a proxy, name it in SYNC_TRUSTED_PROXIES"
+            );
         }
     }
 
@@ -137,11 +149,14 @@ impl Door {
             return Some((stream, place));
         }
         self.service.metrics.refused();
-        tracing::debug!("an address has as many connections as one may have; one more was refused");
+        self.warn(Instant::now());
         self.farewells.tell(stream, Refusal::CrowdedAddress);
         None
     }
 }
+
+/// How often it is said that connections are refused.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// What every connection is served with.
 struct Face {

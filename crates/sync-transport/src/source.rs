@@ -94,8 +94,9 @@ impl Proxies {
     }
 
     /// Whether a request is that of a program on this machine, and not brought for somebody else.
-    pub(crate) fn is_from_here(extensions: &Extensions, headers: &HeaderMap) -> bool {
-        Peer::of(extensions).is_some_and(Peer::is_here) && !headers.contains_key(X_FORWARDED_FOR)
+    pub(crate) fn is_from_here(&self, extensions: &Extensions, headers: &HeaderMap) -> bool {
+        let is_own = |peer: Peer| peer.is_here() && !self.trust(peer.0);
+        Peer::of(extensions).is_some_and(is_own) && !headers.contains_key(X_FORWARDED_FOR)
     }
 
     /// Whether a request says where it comes from, and is not believed.

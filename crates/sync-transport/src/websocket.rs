@@ -61,7 +61,9 @@ fn upgrade(service: Shared, mut parts: Parts, app: Option<AppId>) -> Result<Resp
     let upgraded: OnUpgrade = parts.extensions.remove().ok_or_else(refuse)?;
     let afterwards = Afterwards::of(&parts.extensions).ok_or_else(refuse)?;
     let stopping = Stopping::of(&parts.extensions);
-    let is_spared = service.rates.spare(&parts.extensions, &parts.headers);
+    let is_spared = service
+        .rates
+        .spare(&service.proxies, &parts.extensions, &parts.headers);
     afterwards.set(async move {
         match upgraded.await {
             Ok(socket) => {
