@@ -207,7 +207,10 @@ fn a_bad_setting_keeps_the_server_from_starting_and_is_named() {
             "MANA_SERVICE_KEY",
         ),
         (
-            vec![KEYS, ("SYNC_SERVICE_KEYS", "auth:dev-service-key-change-me")],
+            vec![
+                KEYS,
+                ("SYNC_SERVICE_KEYS", "auth:dev-service-key-change-me"),
+            ],
             "SYNC_SERVICE_KEYS",
         ),
         (

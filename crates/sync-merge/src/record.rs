@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use sync_protocol::{ClientId, FieldName, FieldTime, SpaceId, UserId, Value};
 
-use crate::Claims;
+use crate::{Claim, Claims};
 
 static DELETED_AT: LazyLock<FieldName> =
     LazyLock::new(|| FieldName::new("deletedAt").expect("a plain word is an identifier"));
@@ -74,6 +74,18 @@ impl Record {
         self.fields
             .get(deleted_at())
             .is_some_and(|held| !held.version.value.is_null())
+    }
+
+    /// Whether this client of the user has deleted it at this time; none for a delete without one.
+    #[must_use]
+    pub fn was_deleted_by(&self, user: &UserId, client: &ClientId, at: FieldTime) -> bool {
+        let held = self.fields.get(deleted_at()).map(|held| &held.version);
+        let is_held = held.is_some_and(|held| held.client == *client && held.at == at);
+        let is_claimed = |claim: Claim| {
+            (&claim.field, &claim.user, &claim.client) == (deleted_at(), user, client)
+                && claim.claimed.at == at
+        };
+        is_held || self.claims.iter().any(is_claimed)
     }
 
     /// What stands in a field.

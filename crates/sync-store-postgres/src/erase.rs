@@ -33,6 +33,10 @@ impl PostgresStore {
         let session = Session::take(self.pool()).await?;
         let outcome = async {
             answered(session.open(Acting::Maintenance, "")).await?;
+            if session.is_importing().await? {
+                let why = "an import is under way: erase when it has ended";
+                return Err(StoreError::unavailable(why).into());
+            }
             let erased = match &erasure.of {
                 Audience::User(user) => self.erase_user(&session, user, erasure).await?,
                 Audience::Space(space) => self.erase_space(&session, space, erasure).await?,

@@ -10,7 +10,7 @@ use tokio_postgres::{Row, Statement};
 
 use crate::failure::Failure;
 use crate::instant::millis;
-use crate::queries;
+use crate::queries::{self, upkeep};
 
 /// How long a transaction waits for one lock, in PostgreSQL's words.
 const LOCK_LIMIT: &str = "5s";
@@ -147,7 +147,17 @@ impl Session {
         .map(|_| ())
     }
 
-    /// Commits what a maintenance transaction did.
+    /// Whether an import is under way: then nothing but it changes the log. If not, none begins before this transaction ends.
+    pub(crate) async fn is_importing(&self) -> Result<bool, Failure> {
+        let [hold, ask] = self
+            .statements([upkeep::HOLD_LOG, upkeep::IS_IMPORTING])
+            .await?;
+        let connection = self.connection();
+        answered(connection.execute(&hold, &[])).await?;
+        Ok(answered(connection.query_one(&ask, &[])).await?.get(0))
+    }
+
+    /// Commits what a transaction did.
     pub(crate) async fn commit(&self) -> Result<(), Failure> {
         let [commit] = self.statements([queries::COMMIT]).await?;
         answered(self.connection().execute(&commit, &[]))

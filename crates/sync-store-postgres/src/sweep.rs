@@ -77,6 +77,10 @@ impl PostgresStore {
 async fn strip(session: &Session, before: SystemTime) -> Result<(usize, bool), Failure> {
     answered(session.open(Acting::Maintenance, "")).await?;
     let connection = session.connection();
+    if session.is_importing().await? {
+        session.commit().await?;
+        return Ok((0, false));
+    }
     let scopes = lock_idle(session, before).await?;
     if scopes.is_empty() {
         session.commit().await?;

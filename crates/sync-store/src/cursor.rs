@@ -70,7 +70,7 @@ impl Reading {
 const SUFFIX: usize = 18;
 /// By how much a cursor of the replaced service is lowered, in nanoseconds: a change that took less than a minute to commit
 /// may lie below a cursor that was given out without it.
-const UNSAFE_NANOS: i64 = 60 * 1_000_000_000;
+pub(crate) const UNSAFE_NANOS: i64 = 60 * 1_000_000_000;
 
 impl Cursor {
     /// Before everything.

@@ -105,9 +105,12 @@ impl Regrant {
     pub fn new(known: &[Grant], membership: &Membership) -> Self {
         let mut regrant = Self::default();
         for grant in known {
-            // What is announced counts whatever the clocks of nodes say.
-            let was_under_way = membership.occasion == Occasion::Refresh
-                && (1..=UNDER_WAY_MILLIS).contains(&(grant.asked.0 - membership.asked.0));
+            // A removal that is announced counts whatever the clocks of nodes say.
+            let is_removal = membership.occasion == Occasion::Announcement
+                && !membership.spaces.contains_key(&grant.space);
+            let was_under_way = (1..=UNDER_WAY_MILLIS)
+                .contains(&(grant.asked.0 - membership.asked.0))
+                && !is_removal;
             if was_under_way {
                 // Two answers that differ: a third one is asked for soon.
                 if membership.spaces.get(&grant.space) != grant.role.as_ref() {

@@ -18,6 +18,7 @@ pub use batch::{ImportBatch, ImportWrites, KeptRecord, ParkedRow};
 pub use row::{Mark, ReplacedRow};
 pub use tally::Tally;
 
+use crate::cursor::UNSAFE_NANOS;
 use crate::{Pending, Position, StoreError};
 
 /// The spaces into which each user has written.
@@ -150,7 +151,14 @@ impl ImportState {
             return self;
         }
         let wall_clock = Position(now.0.saturating_mul(NANOS_PER_MILLI));
-        let end = self.last.max(clock).max(wall_clock);
+        // Clocks of the machines that gave its cursors out may be ahead of this one.
+        let end = Position(
+            self.last
+                .max(clock)
+                .max(wall_clock)
+                .0
+                .saturating_add(UNSAFE_NANOS),
+        );
         Self {
             phase: Phase::Ended(end),
             last: end,

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sync_merge::{Deletion, Move, Record, RowRef};
-use sync_protocol::{Change, EventId, RecordId, TableName, UserId};
+use sync_merge::{Deletion, Move, Record, RowRef, deleted_at};
+use sync_protocol::{Change, EventId, FieldWrite, Op, RecordId, TableName, UserId};
 
 use crate::room::{Sizes, has_room, park_what_is_too_much};
 use crate::state::{Row, Rows};
 use crate::targets::{Known, Targets, key};
 use crate::{
-    Decision, Denied, Position, Push, Reach, RecordState, Rules, Scope, StoreError, Writes,
+    Caller, Decision, Denied, Position, Push, Reach, RecordState, Rules, Scope, StoreError, Writes,
 };
 
 /// The most bytes of values that are loaded for one push.
@@ -293,6 +293,9 @@ impl Intake {
         });
         let moves = moves.filter(|one| has_room(&records, one, &loaded.rows));
         let moves: Vec<_> = moves.collect();
+        for one in &moves {
+            forget_deletes_that_stay(&mut push, &targets.of, one, &records[one.from]);
+        }
         let sizes = Sizes::new(&records, &moves, &loaded.rows);
         park_what_is_too_much(&mut push, &mut targets.of, sizes);
         let Targets { keys, of, .. } = targets;
@@ -322,6 +325,28 @@ pub(crate) struct Edits {
     pub(crate) targets: Vec<usize>,
     /// The records that move.
     pub(crate) moves: Vec<Move>,
+}
+
+/// A delete that stays where it is, sent once more, is not another one: it does not go where the rest goes now.
+fn forget_deletes_that_stay(push: &mut Push, targets: &[usize], one: &Move, from: &Record) {
+    if one.deletion == Deletion::Moves {
+        return;
+    }
+    let Caller { user, client } = &push.caller;
+    let stays = |at| from.was_deleted_by(user, client, at);
+    for (change, target) in std::iter::zip(&mut push.changes, targets) {
+        if *target != one.to {
+            continue;
+        }
+        if change.deletion.is_some_and(stays) {
+            change.deletion = None;
+            change.op = Op::Update;
+        }
+        let deletes = |write: &FieldWrite| write.name == *deleted_at() && !write.value.is_null();
+        change
+            .writes
+            .retain(|write| !(deletes(write) && stays(write.at)));
+    }
 }
 
 /// Nobody deletes a record of others by what was meant for its author alone.

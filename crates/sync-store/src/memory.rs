@@ -180,6 +180,7 @@ impl Inner {
     }
 
     fn promote(&mut self, promotion: &Promotion, rules: Rules) -> Result<Promoted, StoreError> {
+        imported(self.import.until())?;
         let reach = self.reach(&promotion.user);
         let denied = self.denied(promotion, &reach);
         let Some((intake, next)) = promotion.intake(reach, &denied) else {

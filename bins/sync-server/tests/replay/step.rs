@@ -286,12 +286,12 @@ mod tests {
     fn a_step_of_another_kind_is_a_fault() {
         let steps = vec![
             json!({"step": 1, "kind": "skip"}),
-            json!({"step": 2, "kind": "setup"}),
+            json!({"step": 2, "kind": "page"}),
         ];
         let fault = read(steps).unwrap_err();
         assert_eq!(
             fault,
-            r#"step 2: a step of kind "setup" cannot be replayed yet"#
+            r#"step 2: a step of kind "page" cannot be replayed yet"#
         );
         assert!(one(json!({"step": 1, "kind": "ws-typo", "connection": "a"})).is_err());
     }

@@ -256,3 +256,15 @@ pub(crate) const CLOCK: &str = "\
 -- check
 select last
 from sync_clock";
+
+/// Has imports begin and go on only behind this transaction, and this one behind them.
+pub(crate) const HOLD_LOG: &str = "\
+-- is_importing
+lock table sync_changes in row exclusive mode";
+
+/// Whether an import is under way.
+pub(crate) const IS_IMPORTING: &str = "\
+-- is_importing
+select until = -1
+from sync_import
+where only_row";

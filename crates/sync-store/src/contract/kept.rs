@@ -139,3 +139,40 @@ pub async fn what_was_denied_keeps_its_space_when_it_is_told_again(store: Arc<dy
     assert!(anna.pull().await.live()["new"]["title"] == json!(big));
     assert_eq!(personal(&store, "ben").await, [""; 0]);
 }
+
+/// A delete of what others wrote that was denied, sent once more when the answer got lost, is the same one: it does not go
+/// into the space with the new role. Another one does.
+pub async fn a_denied_delete_sent_again_with_the_new_role_is_a_replay(store: Arc<dyn Store>) {
+    let (mut anna, mut ben) = club(&store).await;
+    anna.push(json!([
+        of(
+            "club",
+            update("c1", "title", "annas", "2025-01-01T00:00:00.000Z")
+        ),
+        of(
+            "club",
+            update("c2", "title", "annas", "2025-01-01T00:00:00.000Z")
+        )
+    ]))
+    .await;
+    let delete = |id: &str| of("club", json!({"table": "tasks", "id": id, "op": "delete"}));
+    let mut timed = delete("c0");
+    timed["deletedAt"] = json!(TIMES[1]);
+    let field = json!({"deletedAt": {"value": TIMES[1], "at": TIMES[1]}});
+    let mut as_field = delete("c1");
+    as_field["fields"] = field;
+    let all = json!([timed, as_field, delete("c2")]);
+    assert_eq!(denied(&ben.push(all.clone()).await), [0, 1, 2]);
+    ben.grant("club", Some(Role::Writer)).await;
+    ben.push_again(&all.to_string()).await;
+    ben.promote().await;
+    ben.push_again(&all.to_string()).await;
+    let title = json!({"title": "annas"});
+    let expected = json!({"c0": title, "c1": title, "c2": title});
+    assert_eq!(anna.pull().await.live(), expected);
+    let mut later = delete("c0");
+    later["deletedAt"] = json!(TIMES[2]);
+    ben.push(json!([later])).await;
+    let expected = json!({"c1": title, "c2": title});
+    assert_eq!(anna.pull().await.live(), expected);
+}

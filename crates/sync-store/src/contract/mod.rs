@@ -139,6 +139,7 @@ macro_rules! contract_suite {
             a_denied_change_moves_nothing
             an_edit_with_the_new_role_takes_along_what_was_denied
             later_changes_of_a_denied_record_are_denied_too
+            a_denied_delete_sent_again_with_the_new_role_is_a_replay
             a_delete_that_stays_keeps_no_later_edit_from_the_space
             a_personal_record_is_not_taken_for_one_of_a_space
             what_was_denied_keeps_its_space_when_it_is_told_again

@@ -176,11 +176,13 @@ impl Reader<'_> {
         let user = UserId::new(&row.user).map_err(|error| format!("the user id {error}"))?;
         let app = AppId::new(&row.app).map_err(|error| format!("the app id {error}"))?;
         let raw = row.change();
-        let change = match Change::parse(&raw) {
+        let mut change = match Change::parse(&raw) {
             Ok(change) => change,
             Err(reason) => return Ok(Reading::Parked(parked(user, app, raw, reason, received))),
         };
-        let reach = self.reach(&user, change.space.as_ref());
+        // The column says who has read it, whatever the values name.
+        change.space.take_if(|_| row.space.is_none());
+        let reach = self.reach(&user, change.shared_space());
         let written = reach.writable().cloned().collect();
         let push = Push {
             caller: Caller {

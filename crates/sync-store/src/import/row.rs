@@ -79,8 +79,8 @@ struct Sent<'a> {
     fields: Option<Members<String, SentField>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_at: Option<Value>,
-    /// Always there: the column says which space it is, whatever the values name.
-    space_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    space_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ impl ReplacedRow {
             deleted_at: deleted_at.cloned(),
             fields: (!fields.0.is_empty()).then_some(fields),
             data: data.filter(|data| self.op == "insert" || !data.is_object()),
-            space_id: self.space.as_deref().unwrap_or_default(),
+            space_id: self.space.as_deref().filter(|space| !space.is_empty()),
             actor: self.actor.as_deref().and_then(value),
             origin: self.origin.as_deref().and_then(value),
             schema_version: self.schema_version,
@@ -232,33 +232,33 @@ mod tests {
                 "insert",
                 r#"{"a": 1.10, "b": [1, " x, y"]}"#,
                 "{}",
-                r#""op":"insert","data":{"a":1.10,"b":[1," x, y"]},"spaceId":"""#.to_owned(),
+                r#""op":"insert","data":{"a":1.10,"b":[1," x, y"]}"#.to_owned(),
             ),
             (
                 "insert",
                 r#"{"a": 1, "b": 2}"#,
                 r#"{"a": "2025-01-01T10:00:00.000Z", "c": "x"}"#,
-                format!(r#""op":"insert","data":{{"a":1,"b":2}},"fields":{{"a":{{"at":"{AT}"}}}},"spaceId":"""#),
+                format!(r#""op":"insert","data":{{"a":1,"b":2}},"fields":{{"a":{{"at":"{AT}"}}}}"#),
             ),
             (
                 "update",
                 r#"{"a": 1, "b": null, "untold": 3}"#,
                 r#"{"a": {"at": "2025-01-01T10:00:00.000Z", "actor": {}}, "b": ""}"#,
-                format!(r#""op":"update","fields":{{"a":{{"value":1,"at":"{AT}"}},"b":{{"value":null,"at":""}}}},"spaceId":"""#),
+                format!(r#""op":"update","fields":{{"a":{{"value":1,"at":"{AT}"}},"b":{{"value":null,"at":""}}}}"#),
             ),
             (
                 "delete",
                 r#"{"deletedAt": "2025-01-01T10:00:00.000Z", "title": "x"}"#,
                 "{}",
-                format!(r#""op":"delete","deletedAt":"{AT}","spaceId":"""#),
+                format!(r#""op":"delete","deletedAt":"{AT}""#),
             ),
             (
                 "delete",
                 r#"{"deletedAt": "x", "title": "\" {"}"#,
                 r#"{"deletedAt": "y", "title": "z"}"#,
-                r#""op":"delete","fields":{"deletedAt":{"value":"x","at":"y"},"title":{"value":"\" {","at":"z"}},"spaceId":"""#.to_owned(),
+                r#""op":"delete","fields":{"deletedAt":{"value":"x","at":"y"},"title":{"value":"\" {","at":"z"}}"#.to_owned(),
             ),
-            ("delete", "null", "null", r#""op":"delete","spaceId":"""#.to_owned()),
+            ("delete", "null", "null", r#""op":"delete""#.to_owned()),
         ] {
             assert_eq!(sent(&row(op, data, times)), expected);
         }
