@@ -47,7 +47,7 @@ impl Context<'_> {
 pub enum RowOrigin {
     /// A change of the push, by its place among those given to [`plan`].
     Change(usize),
-    /// The server: a correction that does not fit into the answer.
+    /// The server: a record that has moved, or what clients have to read once more.
     Server,
 }
 
@@ -103,7 +103,7 @@ pub struct Correction {
 /// What a push does to what is stored, and what its client is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The rows to append, in order: those of changes, then those of the server.
+    /// The rows to append, in order: those of records that have moved, those of changes, then the server's others.
     pub rows: Vec<NewRow>,
     /// The records afterwards, in the order in which they were given.
     pub records: Vec<Record>,

@@ -112,7 +112,7 @@ async fn find_denied(
     if spaces.is_empty() {
         return Ok(Vec::new());
     }
-    let [find] = session.statements([queries::DENIED]).await?;
+    let [find] = session.statements([queries::moves::DENIED]).await?;
     let parameters: [&(dyn ToSql + Sync); 5] = [
         &reach.personal().key(),
         &promotion.after.0,

@@ -5,6 +5,7 @@
 
 pub(crate) mod import;
 pub(crate) mod live;
+pub(crate) mod moves;
 pub(crate) mod own;
 pub(crate) mod replaced;
 pub(crate) mod upkeep;
@@ -121,8 +122,8 @@ pub(crate) const TAKEN: &str = "\
 -- taken
 select sync_taken_event_ids($1)";
 
-/// Where the log stands: $1 scopes, $2 app, $3 the position of the caller's cursor. The last row of a scope and an app is
-/// always live. The whole database is looked at only for a cursor above the horizon. The last column says where an import has
+/// Where the log stands: $1 scopes, $2 app, $3 the position of the caller's cursor. Dead rows do not
+/// count: no answer brings them. The whole database is looked at only for a cursor above the horizon. The last column says where an import has
 /// ended, or that one is under way.
 pub(crate) const STANDING: &str = "\
 -- standing
@@ -385,38 +386,13 @@ set
             then coalesce(sync_records.deleted_since, excluded.deleted_since)
     end";
 
-/// Removes records that have moved elsewhere: $1 app; arrays: $2 scopes, $3 tables, $4 records.
-pub(crate) const REMOVE: &str = "\
--- remove
-delete from sync_records as record
-using unnest($2::text[], $3::text[], $4::text[]) as gone (scope, table_name, record_id)
-where record.scope = gone.scope
-    and record.app_id = $1
-    and record.table_name = gone.table_name
-    and record.record_id = gone.record_id";
-
-/// Rows of a personal scope that were denied a space: $1 scope, $2 after, $3 spaces, $4 received since when, $5 how many.
-pub(crate) const DENIED: &str = "\
--- denied
-select change.position, change.app_id, change.table_name, change.record_id, change.space_id
-from sync_changes as change
-where change.scope = $1
-    and change.scope like 'u:%'
-    and change.position > $2::bigint
-    and change.dead_since is null
-    and change.space_id = any($3::text[])
-    and change.space_id is not null
-    and change.created_at >= $4
-order by change.position
-limit $5::bigint";
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
     /// The statements on the log or the records that have no scope among their conditions, and why.
-    const ACROSS_SCOPES: [(&str, &str); 12] = [
+    const ACROSS_SCOPES: [(&str, &str); 13] = [
         ("APPEND", "the scope is among the values"),
         ("KEEP", "the scope is among the values and in the key"),
         ("STOP_REQUESTS", "locks the log and reads nothing"),
@@ -433,6 +409,7 @@ mod tests {
             "nothing refers to a dead row, whoever had it",
         ),
         ("DEAD_ROWS", "counts rows and tells nothing of them"),
+        ("HOLD_LOG", "locks the log and reads nothing"),
         ("WRITTEN", "what one user has written, for that user"),
         (
             "FIRST_WRITTEN",
@@ -446,6 +423,7 @@ mod tests {
             include_str!("queries.rs"),
             include_str!("queries/import.rs"),
             include_str!("queries/live.rs"),
+            include_str!("queries/moves.rs"),
             include_str!("queries/own.rs"),
             include_str!("queries/upkeep.rs"),
             include_str!("queries/whole.rs"),

@@ -41,7 +41,7 @@ const STATEMENTS: &[&str] = &[
     queries::APPEND,
     queries::BURY,
     queries::KEEP,
-    queries::REMOVE,
+    queries::moves::REMOVE,
     queries::own::PARK,
     queries::own::CLEAR_PARKED,
     queries::own::PARKED,

@@ -40,7 +40,7 @@ impl Pens {
             queries::APPEND,
             queries::BURY,
             queries::KEEP,
-            queries::REMOVE,
+            queries::moves::REMOVE,
             queries::own::PARK,
             queries::own::CLEAR_PARKED,
         ];

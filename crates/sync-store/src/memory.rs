@@ -1,5 +1,6 @@
 //! The store in memory: the oracle that the others are compared with, and what simulations run on.
 
+mod grants;
 mod import;
 mod whole;
 
@@ -11,11 +12,10 @@ use sync_protocol::{Answer, AppId, EventId, Millis, Parked, SpaceId, UserId};
 
 use crate::state::RecordState;
 use crate::{
-    Decision, Delta, Denied, Entry, Erased, Erasure, Export, Exported, Grant, ImportState,
-    Importer, Intake, Loaded, LoadedRow, Membership, Page, ParkedChange, Pending, Position,
-    Promoted, Promotion, Pull, Push, Pushed, Reach, RecordKey, Regrant, Regranted, Rules, Scope,
-    ScopesMissing, Stats, Store, StoreError, Stretch, Swept, Window, Writes, imported, pull_answer,
-    strip_deleted,
+    Decision, Delta, Entry, Erased, Erasure, Export, Exported, Grant, ImportState, Importer,
+    Intake, Loaded, LoadedRow, Membership, Page, ParkedChange, Pending, Position, Promoted,
+    Promotion, Pull, Push, Pushed, RecordKey, Regranted, Rules, Scope, ScopesMissing, Stats, Store,
+    StoreError, Stretch, Swept, Window, Writes, imported, pull_answer, strip_deleted,
 };
 
 /// How many rows and records a sweep removes at most.
@@ -177,65 +177,6 @@ impl Inner {
         let window = pull.window(&reach, delta.horizon);
         let page = self.page(&window);
         Ok(pull_answer(pull, &reach, (&window, &page), delta, rules))
-    }
-
-    fn promote(&mut self, promotion: &Promotion, rules: Rules) -> Result<Promoted, StoreError> {
-        imported(self.import.until())?;
-        let reach = self.reach(&promotion.user);
-        let denied = self.denied(promotion, &reach);
-        let Some((intake, next)) = promotion.intake(reach, &denied) else {
-            return Ok(Promoted::default());
-        };
-        let app = intake.push().app.clone();
-        let pushed = self.take(intake, rules)?.map_err(|missing| {
-            StoreError::fault(format!("a promotion lacks scopes: {:?}", missing.0))
-        })?;
-        let touched = Some((app, pushed.touched)).filter(|(_, touched)| !touched.is_empty());
-        Ok(Promoted { touched, next })
-    }
-
-    fn denied(&self, promotion: &Promotion, reach: &Reach) -> Vec<Denied> {
-        let behind = (
-            std::ops::Bound::Excluded(promotion.after),
-            std::ops::Bound::Unbounded,
-        );
-        let found = self.log.range(behind).filter_map(|(_, row)| {
-            let entry = &row.entry;
-            let space = entry.space.as_ref()?;
-            let is_denied = row.dead_since.is_none()
-                && entry.scope == *reach.personal()
-                && entry.received >= promotion.received_since()
-                && reach.writable_space(space).is_some();
-            is_denied.then(|| Denied {
-                position: entry.position,
-                app: entry.app.clone(),
-                table: entry.table.clone(),
-                record: entry.record.clone(),
-                space: space.clone(),
-            })
-        });
-        found.take(promotion.limit).collect()
-    }
-
-    fn regrant(&mut self, membership: &Membership, now: Millis) -> Regranted {
-        let user = &membership.user;
-        let regrant = Regrant::new(&self.grants(user), membership);
-        let base = self.draw(regrant.positions(), now);
-        let (grants, outcome) = regrant.grants(base);
-        for grant in grants {
-            let key = (user.clone(), grant.space.clone());
-            self.grants.insert(key, grant);
-        }
-        outcome
-    }
-
-    fn reach(&self, user: &UserId) -> Reach {
-        Reach::new(user, &self.grants(user))
-    }
-
-    fn grants(&self, user: &UserId) -> Vec<Grant> {
-        let own = self.grants.iter().filter(|((member, _), _)| member == user);
-        own.map(|(_, grant)| grant.clone()).collect()
     }
 
     fn load(&self, intake: &Intake) -> Result<Loaded, StoreError> {

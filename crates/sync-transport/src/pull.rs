@@ -2,7 +2,7 @@
 //!
 //! - In: a token; `X-Client-Id`; `collection` and `since`, both required and not empty; a `since` that cannot be read is
 //!   the beginning; `limit`, 1 to 1000. Of a parameter given twice the first counts; others are passed over.
-//! - Out: 200 with an answer, to be repeated from its `syncedUntil` while `hasMore`. 401, then 429, then 400; 503 and 500
+//! - Out: 200 with an answer, to be repeated from its `syncedUntil` while `hasMore`. 401, then 429, 400 and 402; 503 and 500
 //!   if the store does not answer.
 
 use std::time::Instant;

@@ -4,8 +4,8 @@
 //! - In: a token; `X-Client-Id`; `collections`, names separated by commas, all tables if none is named; `Last-Event-ID`, which
 //!   wins over `since`; whichever counts, what cannot be read is the beginning. Of a parameter given twice the first counts.
 //! - Out: 200 `text/event-stream` at once; then pages to the head, then whatever is committed (`reader.rs`). It ends when the
-//!   token does, when the server stops, and when the client goes. 401, then 429 if the
-//!   user asks too often, then 400; 429 if it has too many connections.
+//!   token or the subscription does, when its user is erased, when the server stops, and when the client goes. 401, then 429 if
+//!   the user asks too often, then 400 and 402; 429 if it has too many connections.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
