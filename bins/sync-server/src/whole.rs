@@ -1,6 +1,6 @@
 //! `export` and `erase`: everything of a user or a space, in the database itself, without a running server.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -63,10 +63,7 @@ pub(crate) async fn export(
     };
     let failed = |error: io::Error| format!("{}: {error}", to.display());
     let part = part_of(to);
-    // It is for nobody else to read.
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = BufWriter::new(options.open(&part).map_err(failed)?);
+    let mut file = BufWriter::new(fresh(&part).map_err(failed)?);
     let written = async {
         write(store, of, &mut file, failed).await?;
         file.get_ref().sync_all().map_err(failed)?;
@@ -84,6 +81,16 @@ fn part_of(to: &Path) -> PathBuf {
     let mut name = to.as_os_str().to_owned();
     name.push(".part");
     PathBuf::from(name)
+}
+
+/// A new file, for nobody else to read: what is left of an earlier export, or was put there by somebody, is not written into.
+fn fresh(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Nothing else waits in this process, so that it may wait for its file.

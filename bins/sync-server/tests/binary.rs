@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -548,14 +549,21 @@ async fn a_user_is_exported_and_erased_without_a_server() {
         (&lines[1]["id"], &lines[2]["lines"]),
         (&"anna".into(), &2.into())
     );
+    let in_folder = |name| folder.path().join(name);
+    std::fs::write(in_folder("of-others"), "theirs").expect("a file");
+    std::os::unix::fs::symlink("of-others", in_folder("anna.ndjson.part")).expect("a link");
     let to_file = run(&["export", "user", "anna", "--to", "anna.ndjson"]);
     assert!(
         to_file.status.success() && to_file.stdout.is_empty(),
         "{to_file:?}"
     );
-    let written = std::fs::read_to_string(folder.path().join("anna.ndjson"));
+    let written = std::fs::read_to_string(in_folder("anna.ndjson"));
     assert_eq!(json_lines(&written.expect("the file"))[1..], lines[1..]);
-    assert!(!folder.path().join("anna.ndjson.part").exists());
+    let told = std::fs::symlink_metadata(in_folder("anna.ndjson")).expect("the file");
+    assert!(told.is_file() && told.permissions().mode() & 0o777 == 0o600);
+    assert!(std::fs::symlink_metadata(in_folder("anna.ndjson.part")).is_err());
+    let theirs = std::fs::read_to_string(in_folder("of-others"));
+    assert_eq!(theirs.expect("the file"), "theirs");
     let asked = text(&run(&["erase", "user", "anna"]).stdout);
     assert!(
         asked.contains("would erase 1 changes") && asked.contains("--yes"),
