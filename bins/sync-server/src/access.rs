@@ -10,7 +10,8 @@ use sync_access::{
 };
 use sync_transport::{Members, Service};
 
-use crate::settings::{Command, Settings};
+use crate::commands::Command;
+use crate::settings::Settings;
 
 /// How often the file of service keys is read again.
 const READ_AGAIN: Duration = Duration::from_secs(10);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use sync_store::Finding;
 
+use crate::commands::Command;
 use crate::serve::{now, verifier};
-use crate::settings::{Command, Settings};
+use crate::settings::Settings;
 use crate::{database, nodes};
 
 /// Tries everything and prints a line for each; fails if one does not work.

@@ -1,5 +1,8 @@
 //! `import`: takes over the table of the service that this one replaces, says how far it is, and reports what became of it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +15,10 @@ use sync_store::{
 use sync_store_postgres::{Overview, ReplacedTable};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::commands::ImportArguments;
 use crate::database;
 use crate::serve::now;
-use crate::settings::{ImportArguments, Settings};
+use crate::settings::Settings;
 
 /// How often it says how far it is.
 const TELLS: Duration = Duration::from_secs(1);
@@ -204,42 +208,7 @@ fn report(state: &ImportState, overview: &Overview, progress: &Progress) {
         overview.apps,
         overview.spaces,
     );
-    for (count, what) in [
-        (tally.live(), "rows are in the log and live"),
-        (
-            tally.superseded,
-            "superseded: later rows have replaced all of their values",
-        ),
-        (tally.lost, "lost: a later write was there already"),
-        (
-            tally.replays,
-            "replays: they said again what was there already",
-        ),
-        (
-            tally.empty,
-            "said nothing: no field has a time, so nobody was ever told of them",
-        ),
-        (
-            tally.parked.values().sum(),
-            "kept aside for their users: they can never be changes",
-        ),
-        (
-            tally.dropped.values().sum(),
-            "dropped: they belong to nobody",
-        ),
-    ] {
-        println!("{count:>12}  {what}");
-        let reasons = match what {
-            _ if what.starts_with("kept") => &tally.parked,
-            _ if what.starts_with("dropped") => &tally.dropped,
-            _ => continue,
-        };
-        let mut reasons: Vec<_> = reasons.iter().collect();
-        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        for (reason, count) in reasons.into_iter().take(REASONS) {
-            println!("{count:>16}  {reason}");
-        }
-    }
+    tell_each_row(tally);
     println!(
         "appended: {} for one user, {} in spaces; among them {} since a record moved into a space",
         tally.personal, tally.shared, tally.moved
@@ -259,5 +228,41 @@ fn report(state: &ImportState, overview: &Overview, progress: &Progress) {
     if let Phase::Ended(end) = state.phase {
         let end = Timestamp::from_nanos(end.0);
         println!("cursors up to {end} count as those of the replaced service");
+    }
+}
+
+/// What became of the rows: how many there are of each kind, and why some were not taken.
+fn tell_each_row(tally: &Tally) {
+    for (count, what) in [
+        (tally.live(), "rows are in the log and live"),
+        (
+            tally.superseded,
+            "superseded: later rows have replaced all of their values",
+        ),
+        (tally.lost, "lost: a later write was there already"),
+        (
+            tally.replays,
+            "replays: they said again what was there already",
+        ),
+        (
+            tally.empty,
+            "said nothing: no field has a time, so nobody was ever told of them",
+        ),
+    ] {
+        println!("{count:>12}  {what}");
+    }
+    tell_with_reasons(
+        &tally.parked,
+        "kept aside for their users: they can never be changes",
+    );
+    tell_with_reasons(&tally.dropped, "dropped: they belong to nobody");
+}
+
+fn tell_with_reasons<R: Display>(rows: &BTreeMap<R, u64>, what: &str) {
+    println!("{:>12}  {what}", rows.values().sum::<u64>());
+    let mut reasons: Vec<_> = rows.iter().collect();
+    reasons.sort_by_key(|(_, count)| Reverse(**count));
+    for (reason, count) in reasons.into_iter().take(REASONS) {
+        println!("{count:>16}  {reason}");
     }
 }

@@ -3,7 +3,9 @@
 mod access;
 mod address;
 mod check;
+mod commands;
 mod database;
+mod faults;
 mod import;
 mod limits;
 mod logging;
@@ -16,7 +18,8 @@ mod whole;
 
 use std::process::ExitCode;
 
-use settings::{Arguments, Command, Settings};
+use commands::{Arguments, Command};
+use settings::Settings;
 
 fn main() -> ExitCode {
     let Arguments { command, settings } = Arguments::read();
@@ -51,7 +54,11 @@ async fn run(command: Command, settings: &Settings) -> Result<ExitCode, String> 
         }
         Command::Export { whose, to } => whole::export(settings, &whose, to.as_deref()).await?,
         Command::Erase { whose, yes } => {
-            for line in whole::erase(settings, &whose, yes).await? {
+            let lines = match yes {
+                true => whole::erase(settings, &whose).await?,
+                false => whole::would_erase(settings, &whose).await?,
+            };
+            for line in lines {
                 println!("{line}");
             }
         }

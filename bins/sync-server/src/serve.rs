@@ -1,5 +1,6 @@
 //! `serve` and `dev`: the parts wired together, until a signal says stop.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,8 +13,9 @@ use sync_transport::{Drained, Limits, Members, Metrics, Service};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::commands::Command;
 use crate::nodes::Nodes;
-use crate::settings::{Command, Database, KeyHosts, Settings};
+use crate::settings::{Database, KeyHosts, Settings};
 use crate::{access, database, logging, sweep, welcome};
 
 /// Where `dev` keeps the key that it signs tokens with.
@@ -36,17 +38,9 @@ pub(crate) async fn serve(command: &Command, settings: &Settings) -> Result<(), 
     let verifier = verifier(settings, development_issuer.as_ref(), clock.clone())?;
     let store = database::open(settings).await?;
     database::check_that_no_import_is_under_way(&*store).await?;
-    let address = settings.address(command)?;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("PORT: {address} cannot be listened on: {error}"))?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| format!("the listener has no address: {error}"))?;
+    let (listener, address) = listen(settings.address(command)?).await?;
     let hub = Hub::new(settings.limits.sync_live_per_user.into());
     let nodes = Nodes::join(settings, &hub)?;
-    let metrics = Metrics::new();
-    let sweeper = tokio::spawn(sweep::sweep(store.clone(), clock.clone(), metrics.clone()));
     let members = Members {
         store: store.clone(),
         hub: hub.clone(),
@@ -67,7 +61,7 @@ pub(crate) async fn serve(command: &Command, settings: &Settings) -> Result<(), 
         development_issuer,
         hub,
         relay: nodes.relay.clone(),
-        metrics,
+        metrics: Metrics::new(),
         limits: limits(command, settings)?,
     };
     let stop = stop_signal()?;
@@ -75,7 +69,20 @@ pub(crate) async fn serve(command: &Command, settings: &Settings) -> Result<(), 
         print!("{}", welcome::development(address, &path));
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
-    let service = Arc::new(service);
+    serve_until(stop, command, settings, listener, Arc::new(service)).await;
+    Ok(())
+}
+
+/// Serves, and keeps house beside it, until `stop`, then drains.
+async fn serve_until(
+    stop: impl Future<Output = ()> + Send + 'static,
+    command: &Command,
+    settings: &Settings,
+    listener: TcpListener,
+    service: Arc<Service>,
+) {
+    let (store, clock) = (service.store.clone(), service.clock.clone());
+    let sweeper = tokio::spawn(sweep::sweep(store, clock, service.metrics.clone()));
     let keys = access::follow_keys(command.clone(), settings.clone(), service.clone());
     let keys = tokio::spawn(keys);
     let drained = sync_transport::serve(listener, service, stop).await;
@@ -87,7 +94,17 @@ pub(crate) async fn serve(command: &Command, settings: &Settings) -> Result<(), 
             tracing::warn!(connections, "stopped; some connections were cut off")
         }
     }
-    Ok(())
+}
+
+/// A listener, and its address with the port that it has got.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("PORT: {address} cannot be listened on: {error}"))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| format!("the listener has no address: {error}"))?;
+    Ok((listener, address))
 }
 
 /// The verifier that the settings describe; in development it knows the issuer's own key and asks nobody.

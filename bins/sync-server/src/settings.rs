@@ -2,90 +2,21 @@
 //! anything starts.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::builder::Resettable;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use sync_notify_nats::NatsError;
+use clap::{Args, ValueEnum};
 use sync_protocol::AppId;
 use sync_store::Rules;
 use sync_transport::Origins;
 
+use crate::commands::Command;
 use crate::limits::LimitSettings;
-use crate::whole::Whose;
-use crate::{access, address};
 
 /// The database that is used when none is named.
 const DEFAULT_DATABASE: &str = "sqlite:sync-data/sync.db";
 const MILLIS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
-
-/// A sync server for applications that keep their data on the device: clients push small changes and pull what others
-/// wrote; fields are merged one by one, the later write wins.
-///
-/// To look around, run `sync-server dev`: it needs nothing and signs you in. To run it in earnest, set DATABASE_URL and
-/// JWKS_URL, look at what `sync-server check` says, and run `sync-server serve`.
-#[derive(Parser)]
-#[command(name = "sync-server", version, verbatim_doc_comment)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-    #[command(flatten)]
-    pub(crate) settings: Settings,
-}
-
-/// What the binary does.
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Serve clients (what happens when no command is given)
-    Serve,
-    /// Serve on this machine alone, with SQLite and a sign-in that believes everybody
-    Dev,
-    /// Bring the database to the schema of this version, and say what was done
-    Migrate,
-    /// Try the settings, the database and the keys, and say what works
-    Check,
-    /// Write everything that is kept of a user or a space, as lines of JSON
-    Export {
-        #[command(flatten)]
-        whose: Whose,
-        /// The file, which is there when it is complete [default: the standard output]
-        #[arg(long, value_name = "FILE")]
-        to: Option<PathBuf>,
-    },
-    /// Erase a user or a space for good
-    Erase {
-        #[command(flatten)]
-        whose: Whose,
-        /// Do it; without this it says what it would do
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Take over the table of the service that this one replaces; run again, it goes on where it was stopped
-    Import(ImportArguments),
-}
-
-/// What `import` is told.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ImportArguments {
-    /// The database of the replaced service: `postgresql://USER:PASSWORD@HOST/NAME`
-    #[arg(
-        long,
-        env = "SYNC_IMPORT_FROM",
-        hide_env_values = true,
-        required_unless_present = "abandon"
-    )]
-    pub(crate) from: Option<String>,
-    /// How many rows are taken over in one transaction
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) batch: u32,
-    /// End an import that was stopped, and serve what has been taken over so far
-    #[arg(long)]
-    pub(crate) abandon: bool,
-}
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -248,36 +179,9 @@ impl fmt::Debug for Database {
     }
 }
 
-impl Arguments {
-    /// What this process was told. An empty environment variable counts as unset, but for `DATABASE_URL`: a server
-    /// must not fall back on another database because a variable came out empty.
-    pub(crate) fn read() -> Self {
-        let command = Self::command().mut_args(|argument| {
-            let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|it| it.is_empty());
-            match argument.get_env() {
-                Some(name) if name != "DATABASE_URL" && is_empty(name) => {
-                    argument.env(Resettable::Reset)
-                }
-                _ => argument,
-            }
-        });
-        Self::from_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
-    }
-
-    fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut arguments = Self::from_arg_matches(matches)?;
-        arguments.settings.drop_empty();
-        if matches!(arguments.command, Some(Command::Dev)) {
-            let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-            arguments.settings.keep_to_this_machine(is_flag);
-        }
-        Ok(arguments)
-    }
-}
-
 impl Settings {
     /// Takes an empty text for none.
-    fn drop_empty(&mut self) {
+    pub(crate) fn drop_empty(&mut self) {
         for setting in [
             &mut self.jwks_url,
             &mut self.jwt_issuer,
@@ -295,7 +199,7 @@ impl Settings {
 
     /// `dev` signs everybody in, so it must not open the database that the environment names, nor ask its key host or other
     /// services.
-    fn keep_to_this_machine(&mut self, is_flag: impl Fn(&str) -> bool) {
+    pub(crate) fn keep_to_this_machine(&mut self, is_flag: impl Fn(&str) -> bool) {
         if !is_flag("database_url") {
             self.database_url = DEFAULT_DATABASE.to_owned();
         }
@@ -362,67 +266,12 @@ impl Settings {
         Ok(SocketAddr::new(host, self.port))
     }
 
-    /// Everything in these settings that `command` cannot run with, a sentence each.
-    pub(crate) fn faults(&self, command: &Command) -> Vec<String> {
-        let mut faults: Vec<String> = [self.database().err(), self.address(command).err()]
-            .into_iter()
-            .flatten()
-            .collect();
-        if self.jwks_url.is_none() && matches!(command, Command::Serve | Command::Check) {
-            faults.push("JWKS_URL is not set: nobody could sign in. Set it to the address of your issuer's keys, or try `sync-server dev`".to_owned());
-        }
-        if self
-            .jwt_secret
-            .as_ref()
-            .is_some_and(|secret| secret.len() < 32)
-        {
-            faults.push("JWT_SECRET must have at least 32 bytes".to_owned());
-        }
-        if matches!(
-            (command, self.database()),
-            (Command::Dev, Ok(Database::Postgres(_)))
-        ) {
-            faults.push(
-                "DATABASE_URL: `dev` lets everybody in, so it takes `sqlite:` only".to_owned(),
-            );
-        }
-        faults.extend(self.origins().err());
-        faults.extend(self.limits.proxies().err());
-        faults.extend(self.exempt_apps().err());
-        faults.extend(access::service_keys(command, self).err());
-        faults.extend(access::shared_key(command, self).err());
-        faults.extend(self.services());
-        faults
-    }
-
-    /// A sentence for each service whose address is none.
-    fn services(&self) -> impl Iterator<Item = String> {
-        [
-            address::web("MANA_AUTH_URL", self.mana_auth_url.as_deref()),
-            address::web("MANA_CREDITS_URL", self.mana_credits_url.as_deref()),
-            self.nats_fault(),
-        ]
-        .into_iter()
-        .filter_map(Result::err)
-    }
-
     /// How NATS is used at this URL.
     pub(crate) fn nats(&self, url: &str) -> sync_notify_nats::Config {
         sync_notify_nats::Config {
             prefix: self.sync_nats_subject.clone(),
             ..sync_notify_nats::Config::new(url)
         }
-    }
-
-    fn nats_fault(&self) -> Result<(), String> {
-        let Some(url) = self.nats_url.as_deref() else {
-            return Ok(());
-        };
-        address::nats("NATS_URL", Some(url))?;
-        self.nats(url).check().map_err(|error| match error {
-            NatsError::Prefix { .. } => format!("SYNC_NATS_SUBJECT: {error}"),
-            _ => format!("NATS_URL: {error}"),
-        })
     }
 
     /// The origins whose pages may call.
@@ -441,48 +290,6 @@ impl Settings {
             history_millis: i64::from(self.sync_history_days) * MILLIS_PER_DAY,
         }
     }
-
-    /// One line for each adapter that does not take part.
-    pub(crate) fn off(&self) -> Vec<String> {
-        let off = |adapter: &str, setting: &str, so: &str| {
-            format!("{adapter}: off, {setting} is not set; {so}")
-        };
-        let unset = |setting: &Option<String>, line: String| setting.is_none().then_some(line);
-        let rows = match self.jwt_secret {
-            Some(_) => "rows tokens: off, JWT_SECRET is set, but this version does not use it yet; tokens are verified by JWKS_URL alone".to_owned(),
-            None => off("rows tokens", "JWT_SECRET", "tokens are verified by JWKS_URL alone"),
-        };
-        let adapters = [
-            unset(
-                &self.mana_credits_url,
-                off("billing", "MANA_CREDITS_URL", "everybody may sync"),
-            ),
-            unset(
-                &self.mana_auth_url,
-                off(
-                    "memberships",
-                    "MANA_AUTH_URL",
-                    "grants stay as they are, at first none",
-                ),
-            ),
-            Some(rows),
-            self.nats_off(),
-        ];
-        adapters.into_iter().flatten().collect()
-    }
-
-    fn nats_off(&self) -> Option<String> {
-        match (&self.nats_url, self.database()) {
-            (Some(_), Ok(Database::Postgres(_))) => None,
-            (Some(_), _) => Some("NATS: off, SQLite serves one node alone".to_owned()),
-            (None, Ok(Database::Postgres(_))) => {
-                Some("NATS: off, NATS_URL is not set; PostgreSQL carries notices".to_owned())
-            }
-            (None, _) => {
-                Some("NATS: off, NATS_URL is not set; one node needs no notices".to_owned())
-            }
-        }
-    }
 }
 
 /// The items of a list; white space around them does not count, and empty ones are none.
@@ -492,10 +299,14 @@ fn words(list: &[String]) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod tests {
+    use clap::Parser;
 
-    fn settings(arguments: &[&str]) -> Settings {
+    use super::*;
+    use crate::commands::Arguments;
+
+    /// Good settings and those of the arguments.
+    pub(crate) fn settings(arguments: &[&str]) -> Settings {
         let all = [
             "sync-server",
             "--jwks-url",
@@ -525,40 +336,6 @@ mod tests {
             assert!(
                 database(bad).is_err_and(|fault| fault.contains("DATABASE_URL")),
                 "{bad}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_bad_setting_is_named() {
-        for (arguments, name) in [
-            (["--jwt-secret", "short"], "JWT_SECRET"),
-            (
-                [
-                    "--cors-origins",
-                    "https://good.example.org,https://bad.example.org/path",
-                ],
-                "CORS_ORIGINS",
-            ),
-            (["--database-url", "oracle:x"], "DATABASE_URL"),
-            (
-                ["--sync-trusted-proxies", "10.0.0.1,proxy"],
-                "SYNC_TRUSTED_PROXIES",
-            ),
-        ] {
-            let faults = settings(&arguments).faults(&Command::Serve);
-            assert!(faults.len() == 1 && faults[0].contains(name), "{faults:?}");
-        }
-        assert_eq!(settings(&[]).faults(&Command::Serve), Vec::<String>::new());
-        for bad in [
-            ["--port", "70000"],
-            ["--sync-pool-size", "1"],
-            ["--sync-log-format", "xml"],
-            ["--sync-rate-per-user", "-1"],
-        ] {
-            assert!(
-                Arguments::try_parse_from(["sync-server"].iter().chain(&bad)).is_err(),
-                "{bad:?}"
             );
         }
     }

@@ -108,21 +108,14 @@ async fn write(
     out.flush().map_err(failed)
 }
 
-/// Erases a user or a space, or says what there is to erase; a line for each thing.
+/// Erases a user or a space for good; a line for each thing.
 ///
 /// # Errors
 ///
 /// A sentence for the operator.
-pub(crate) async fn erase(
-    settings: &Settings,
-    whose: &Whose,
-    is_meant: bool,
-) -> Result<Vec<String>, String> {
+pub(crate) async fn erase(settings: &Settings, whose: &Whose) -> Result<Vec<String>, String> {
     let of = whose.of()?;
     let store = database::existing(settings).await?;
-    if !is_meant {
-        return would_erase(&*store, of).await;
-    }
     let bits = RandomState::new().build_hasher().finish();
     let erasure = Erasure::new(of, bits, now());
     let erased = sync_store::erase(&*store, erasure, |_| {}).await;
@@ -148,8 +141,14 @@ pub(crate) async fn erase(
     ])
 }
 
-/// What there is at this moment.
-async fn would_erase(store: &dyn Store, of: Audience) -> Result<Vec<String>, String> {
+/// Says what there is to erase at this moment; a line for each thing.
+///
+/// # Errors
+///
+/// A sentence for the operator.
+pub(crate) async fn would_erase(settings: &Settings, whose: &Whose) -> Result<Vec<String>, String> {
+    let of = whose.of()?;
+    let store = database::existing(settings).await?;
     let scope = sync_store::whole(&of);
     let (mut own, mut shared, mut parked, mut grants) = (0, 0, 0, 0);
     let mut after = Some(Place::default());

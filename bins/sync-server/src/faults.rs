@@ -1,0 +1,149 @@
+//! What is to be said of settings before anything starts: by what a command cannot run, and which parts they leave off.
+
+use sync_notify_nats::NatsError;
+
+use crate::commands::Command;
+use crate::settings::{Database, Settings};
+use crate::{access, address};
+
+impl Settings {
+    /// Everything in these settings that `command` cannot run with, a sentence each.
+    pub(crate) fn faults(&self, command: &Command) -> Vec<String> {
+        let mut faults: Vec<String> = [self.database().err(), self.address(command).err()]
+            .into_iter()
+            .flatten()
+            .collect();
+        if self.jwks_url.is_none() && matches!(command, Command::Serve | Command::Check) {
+            faults.push("JWKS_URL is not set: nobody could sign in. Set it to the address of your issuer's keys, or try `sync-server dev`".to_owned());
+        }
+        if self
+            .jwt_secret
+            .as_ref()
+            .is_some_and(|secret| secret.len() < 32)
+        {
+            faults.push("JWT_SECRET must have at least 32 bytes".to_owned());
+        }
+        if matches!(
+            (command, self.database()),
+            (Command::Dev, Ok(Database::Postgres(_)))
+        ) {
+            faults.push(
+                "DATABASE_URL: `dev` lets everybody in, so it takes `sqlite:` only".to_owned(),
+            );
+        }
+        faults.extend(self.origins().err());
+        faults.extend(self.limits.proxies().err());
+        faults.extend(self.exempt_apps().err());
+        faults.extend(access::service_keys(command, self).err());
+        faults.extend(access::shared_key(command, self).err());
+        faults.extend(self.services());
+        faults
+    }
+
+    /// A sentence for each service whose address is none.
+    fn services(&self) -> impl Iterator<Item = String> {
+        [
+            address::web("MANA_AUTH_URL", self.mana_auth_url.as_deref()),
+            address::web("MANA_CREDITS_URL", self.mana_credits_url.as_deref()),
+            self.nats_fault(),
+        ]
+        .into_iter()
+        .filter_map(Result::err)
+    }
+
+    fn nats_fault(&self) -> Result<(), String> {
+        let Some(url) = self.nats_url.as_deref() else {
+            return Ok(());
+        };
+        address::nats("NATS_URL", Some(url))?;
+        self.nats(url).check().map_err(|error| match error {
+            NatsError::Prefix { .. } => format!("SYNC_NATS_SUBJECT: {error}"),
+            _ => format!("NATS_URL: {error}"),
+        })
+    }
+
+    /// One line for each adapter that does not take part.
+    pub(crate) fn off(&self) -> Vec<String> {
+        let off = |adapter: &str, setting: &str, so: &str| {
+            format!("{adapter}: off, {setting} is not set; {so}")
+        };
+        let unset = |setting: &Option<String>, line: String| setting.is_none().then_some(line);
+        let rows = match self.jwt_secret {
+            Some(_) => "rows tokens: off, JWT_SECRET is set, but this version does not use it yet; tokens are verified by JWKS_URL alone".to_owned(),
+            None => off("rows tokens", "JWT_SECRET", "tokens are verified by JWKS_URL alone"),
+        };
+        let adapters = [
+            unset(
+                &self.mana_credits_url,
+                off("billing", "MANA_CREDITS_URL", "everybody may sync"),
+            ),
+            unset(
+                &self.mana_auth_url,
+                off(
+                    "memberships",
+                    "MANA_AUTH_URL",
+                    "grants stay as they are, at first none",
+                ),
+            ),
+            Some(rows),
+            self.nats_off(),
+        ];
+        adapters.into_iter().flatten().collect()
+    }
+
+    fn nats_off(&self) -> Option<String> {
+        match (&self.nats_url, self.database()) {
+            (Some(_), Ok(Database::Postgres(_))) => None,
+            (Some(_), _) => Some("NATS: off, SQLite serves one node alone".to_owned()),
+            (None, Ok(Database::Postgres(_))) => {
+                Some("NATS: off, NATS_URL is not set; PostgreSQL carries notices".to_owned())
+            }
+            (None, _) => {
+                Some("NATS: off, NATS_URL is not set; one node needs no notices".to_owned())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::commands::Arguments;
+    use crate::settings::tests::settings;
+
+    #[test]
+    fn a_bad_setting_is_named() {
+        for (arguments, name) in [
+            (["--jwt-secret", "short"], "JWT_SECRET"),
+            (
+                [
+                    "--cors-origins",
+                    "https://good.example.org,https://bad.example.org/path",
+                ],
+                "CORS_ORIGINS",
+            ),
+            (["--database-url", "oracle:x"], "DATABASE_URL"),
+            (
+                ["--sync-trusted-proxies", "10.0.0.1,proxy"],
+                "SYNC_TRUSTED_PROXIES",
+            ),
+        ] {
+            let faults = settings(&arguments).faults(&Command::Serve);
+            assert!(faults.len() == 1 && faults[0].contains(name), "{faults:?}");
+        }
+        assert_eq!(settings(&[]).faults(&Command::Serve), Vec::<String>::new());
+        for bad in [
+            ["--port", "70000"],
+            ["--sync-pool-size", "1"],
+            ["--sync-log-format", "xml"],
+            ["--sync-rate-per-user", "-1"],
+        ] {
+            assert!(
+                Arguments::try_parse_from(["sync-server"].iter().chain(&bad)).is_err(),
+                "{bad:?}"
+            );
+        }
+    }
+}
