@@ -9,24 +9,31 @@ use crate::{access, address};
 impl Settings {
     /// Everything in these settings that `command` cannot run with, a sentence each.
     pub(crate) fn faults(&self, command: &Command) -> Vec<String> {
-        let mut faults: Vec<String> = [self.database().err(), self.address(command).err()]
-            .into_iter()
-            .flatten()
-            .collect();
-        if self.jwks_url.is_none() && matches!(command, Command::Serve | Command::Check) {
+        let mut faults: Vec<String> = self.database().err().into_iter().collect();
+        match command {
+            Command::Serve | Command::Dev | Command::Check => {
+                faults.extend(self.faults_of_serving(command));
+            }
+            // They work on the database, and ask nobody.
+            Command::Migrate
+            | Command::Export { .. }
+            | Command::Erase { .. }
+            | Command::Import(_) => {}
+        }
+        faults
+    }
+
+    fn faults_of_serving(&self, command: &Command) -> Vec<String> {
+        let mut faults: Vec<String> = self.address(command).err().into_iter().collect();
+        if self.jwks_url.is_none() && !matches!(command, Command::Dev) {
             faults.push("JWKS_URL is not set: nobody could sign in. Set it to the address of your issuer's keys, or try `sync-server dev`".to_owned());
         }
-        if self
-            .jwt_secret
-            .as_ref()
-            .is_some_and(|secret| secret.len() < 32)
-        {
+        let secret = self.jwt_secret.as_ref();
+        if secret.is_some_and(|secret| secret.len() < 32) {
             faults.push("JWT_SECRET must have at least 32 bytes".to_owned());
         }
-        if matches!(
-            (command, self.database()),
-            (Command::Dev, Ok(Database::Postgres(_)))
-        ) {
+        let database = self.database();
+        if let (Command::Dev, Ok(Database::Postgres(_))) = (command, database) {
             faults.push(
                 "DATABASE_URL: `dev` lets everybody in, so it takes `sqlite:` only".to_owned(),
             );
@@ -145,5 +152,31 @@ mod tests {
                 "{bad:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_matters_to_a_server_only_keeps_nobody_from_working_on_the_database() {
+        let bad = settings(&[
+            "--jwt-secret=short",
+            "--mana-service-key=dev-service-key",
+            "--mana-auth-url=nowhere",
+            "--sync-service-keys-file=/nowhere/keys",
+            "--cors-origins=nowhere",
+            "--nats-url=nowhere",
+            "--sync-trusted-proxies=proxy",
+            "--billing-exempt-apps=a/b",
+        ]);
+        for command in [
+            &["migrate"][..],
+            &["import", "--abandon"],
+            &["export", "user", "anna"],
+            &["erase", "space", "club"],
+        ] {
+            let all = ["sync-server"].iter().chain(command);
+            let arguments = Arguments::try_parse_from(all).expect("good arguments");
+            let command = arguments.command.expect("a command");
+            assert_eq!(bad.faults(&command), Vec::<String>::new());
+        }
+        assert!(bad.faults(&Command::Serve).len() > 6);
     }
 }

@@ -81,7 +81,7 @@ pub(crate) struct Settings {
     /// The billing service, which says whose subscription is active; `dev` takes a flag only
     #[arg(long, env = "MANA_CREDITS_URL", global = true, hide_env_values = true)]
     pub(crate) mana_credits_url: Option<String>,
-    /// The key for both services; from 16 bytes on, they may call this server with it, too
+    /// The key for both services; from 16 bytes on, they may call this server with it, too; `dev` takes a flag only
     #[arg(long, env = "MANA_SERVICE_KEY", global = true, hide_env_values = true)]
     pub(crate) mana_service_key: Option<String>,
     /// Origins whose pages may call this server, separated by commas
@@ -104,10 +104,10 @@ pub(crate) struct Settings {
         hide_env_values = true
     )]
     pub(crate) sync_write_roles: Vec<String>,
-    /// Keys by which other services may call this server: `name:key`, separated by commas
+    /// Keys by which other services may call this server: `name:key`, separated by commas; `dev` takes a flag only
     #[arg(long, env = "SYNC_SERVICE_KEYS", global = true, hide_env_values = true)]
     pub(crate) sync_service_keys: Option<String>,
-    /// A file of such keys, one a line; it is read again when it changes
+    /// A file of such keys, one a line; it is read again when it changes; `dev` takes a flag only
     #[arg(
         long,
         env = "SYNC_SERVICE_KEYS_FILE",
@@ -198,7 +198,7 @@ impl Settings {
     }
 
     /// `dev` signs everybody in, so it must not open the database that the environment names, nor ask its key host or other
-    /// services.
+    /// services, nor let those in that have its keys.
     pub(crate) fn keep_to_this_machine(&mut self, is_flag: impl Fn(&str) -> bool) {
         if !is_flag("database_url") {
             self.database_url = DEFAULT_DATABASE.to_owned();
@@ -207,6 +207,12 @@ impl Settings {
         self.mana_auth_url.take_if(|_| !is_flag("mana_auth_url"));
         self.mana_credits_url
             .take_if(|_| !is_flag("mana_credits_url"));
+        self.mana_service_key
+            .take_if(|_| !is_flag("mana_service_key"));
+        self.sync_service_keys
+            .take_if(|_| !is_flag("sync_service_keys"));
+        self.sync_service_keys_file
+            .take_if(|_| !is_flag("sync_service_keys_file"));
     }
 
     /// The apps that need no subscription.

@@ -440,7 +440,14 @@ fn a_development_server_leaves_the_databases_and_keys_of_the_environment_alone()
         "mysql://host/production",
     ] {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = [("DATABASE_URL", url), ("JWKS_URL", "nonsense")];
+        let settings = [
+            ("DATABASE_URL", url),
+            ("JWKS_URL", "nonsense"),
+            ("MANA_AUTH_URL", "nonsense"),
+            ("MANA_SERVICE_KEY", "not to be sent"),
+            ("SYNC_SERVICE_KEYS", "nonsense"),
+            ("SYNC_SERVICE_KEYS_FILE", "/nowhere/keys"),
+        ];
         let running = Running::start(folder.path(), &["dev"], &settings);
         assert_eq!(running.get("/ready").as_deref(), Some("HTTP/1.1 200 OK"));
         running.stop("-TERM");
