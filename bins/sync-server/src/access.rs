@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_access::{
-    Billing, Clock, DevelopmentKeys, Memberships, ServiceKeys, UpstreamSettings,
+    Billing, Clock, DevelopmentKeys, Memberships, ServiceKeys, Take, UpstreamSettings,
     is_known_to_everybody,
 };
-use sync_transport::{Members, Service};
+use sync_transport::Service;
 
+use crate::address;
 use crate::commands::Command;
+use crate::serve::now;
 use crate::settings::Settings;
 
 /// How often the file of service keys is read again.
 const READ_AGAIN: Duration = Duration::from_secs(10);
+/// An address with which nothing is wrong, and where nobody is asked.
+const NOWHERE: &str = "http://localhost";
 /// Under which name the key that both services are called with is known when they call.
 const MANA: &str = "mana";
 /// `MANA_SERVICE_KEY` is also a key to call with if it has as many bytes.
@@ -32,7 +36,7 @@ pub(crate) fn billing(settings: &Settings, clock: &Clock) -> Result<Option<Billi
         .map_err(|error| format!("MANA_CREDITS_URL: {error}"))
 }
 
-/// Who says who is in which space; answers go to `members`.
+/// Who says who is in which space; answers go to `take`.
 ///
 /// # Errors
 ///
@@ -40,11 +44,10 @@ pub(crate) fn billing(settings: &Settings, clock: &Clock) -> Result<Option<Billi
 pub(crate) fn memberships(
     settings: &Settings,
     clock: &Clock,
-    members: Members,
+    take: Take,
 ) -> Result<Option<Memberships>, String> {
     let url = settings.mana_auth_url.as_deref();
-    let made =
-        url.map(|url| Memberships::new(&upstream(settings, url), clock.clone(), members.take()));
+    let made = url.map(|url| Memberships::new(&upstream(settings, url), clock.clone(), take));
     made.transpose()
         .map_err(|error| format!("MANA_AUTH_URL: {error}"))
 }
@@ -56,18 +59,41 @@ fn upstream(settings: &Settings, url: &str) -> UpstreamSettings {
     }
 }
 
-/// Whether the key that both services are called with is one to rely on: what everybody knows is no key, unless this is a
+/// What keeps both services from being asked at their addresses, a sentence each.
+pub(crate) fn faults(settings: &Settings) -> Vec<String> {
+    let clock: Clock = Arc::new(now);
+    // What is wrong with the key is told by `shared_key`.
+    let keyless = Settings {
+        mana_service_key: None,
+        ..settings.clone()
+    };
+    let nobody: Take = Arc::new(|_| Box::pin(std::future::ready(None)));
+    let memberships = address::web("MANA_AUTH_URL", settings.mana_auth_url.as_deref())
+        .and_then(|()| memberships(&keyless, &clock, nobody));
+    let billing = address::web("MANA_CREDITS_URL", settings.mana_credits_url.as_deref())
+        .and_then(|()| billing(&keyless, &clock));
+    [memberships.err(), billing.err()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Whether the key that both services are called with can be sent, and is one to rely on: what everybody knows is no key, unless this is a
 /// development server.
 ///
 /// # Errors
 ///
 /// A sentence that names the setting.
 pub(crate) fn shared_key(command: &Command, settings: &Settings) -> Result<(), String> {
-    let is_known = settings
-        .mana_service_key
-        .as_deref()
-        .is_some_and(is_known_to_everybody);
-    if is_known && !matches!(command, Command::Dev) {
+    let Some(key) = &settings.mana_service_key else {
+        return Ok(());
+    };
+    let sent = UpstreamSettings {
+        service_key: Some(key.clone()),
+        ..UpstreamSettings::at(NOWHERE)
+    };
+    Billing::new(&sent, Arc::new(now)).map_err(|error| format!("MANA_SERVICE_KEY: {error}"))?;
+    if is_known_to_everybody(key) && !matches!(command, Command::Dev) {
         return Err(
             "MANA_SERVICE_KEY: the key is one for development, which everybody knows".to_owned(),
         );

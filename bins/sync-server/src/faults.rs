@@ -43,19 +43,9 @@ impl Settings {
         faults.extend(self.exempt_apps().err());
         faults.extend(access::service_keys(command, self).err());
         faults.extend(access::shared_key(command, self).err());
-        faults.extend(self.services());
+        faults.extend(access::faults(self));
+        faults.extend(self.nats_fault().err());
         faults
-    }
-
-    /// A sentence for each service whose address is none.
-    fn services(&self) -> impl Iterator<Item = String> {
-        [
-            address::web("MANA_AUTH_URL", self.mana_auth_url.as_deref()),
-            address::web("MANA_CREDITS_URL", self.mana_credits_url.as_deref()),
-            self.nats_fault(),
-        ]
-        .into_iter()
-        .filter_map(Result::err)
     }
 
     fn nats_fault(&self) -> Result<(), String> {
@@ -152,6 +142,33 @@ mod tests {
                 "{bad:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_keeps_a_service_from_being_asked_is_named_once_and_not_shown() {
+        let url = |of: &str, url: &str| settings(&[of, url, "--mana-service-key", "well"]);
+        let key = |key: &str| {
+            let urls = ["--mana-auth-url", "http://a", "--mana-credits-url=http://b"];
+            settings(&[&urls[..], &["--mana-service-key", key]].concat())
+        };
+        for (settings, name) in [
+            (url("--mana-auth-url", "http://u:secret@a"), "MANA_AUTH_URL"),
+            (
+                url("--mana-credits-url", "http://b?secret"),
+                "MANA_CREDITS_URL",
+            ),
+            (key("secret secret"), "MANA_SERVICE_KEY"),
+        ] {
+            for command in [Command::Serve, Command::Check, Command::Dev] {
+                let faults = settings.faults(&command);
+                assert!(
+                    faults.len() == 1 && faults[0].starts_with(name),
+                    "{faults:?}"
+                );
+                assert!(!faults[0].contains("secret"), "{faults:?}");
+            }
+        }
+        assert_eq!(key("well").faults(&Command::Check), Vec::<String>::new());
     }
 
     #[test]
