@@ -4,8 +4,6 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sync_protocol::Timestamp;
@@ -14,6 +12,7 @@ use sync_store::{
 };
 use sync_store_postgres::{Overview, ReplacedTable};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::commands::ImportArguments;
 use crate::database;
@@ -34,24 +33,55 @@ pub(crate) async fn import(
     arguments: ImportArguments,
     settings: &Settings,
 ) -> Result<ExitCode, String> {
+    let from = arguments.from.filter(|_| !arguments.abandon);
+    if from.as_deref() == Some(settings.database_url.as_str()) {
+        return Err(
+            "--from: this is DATABASE_URL itself: take over into a database of its own".to_owned(),
+        );
+    }
+    eprintln!("import: into {}", settings.database()?);
     let store = database::open(settings).await?;
     let importer = importer(&*store)?;
     let state = importer.state().await.map_err(database::told)?;
-    let Some(from) = arguments.from.filter(|_| !arguments.abandon) else {
+    let Some(from) = from else {
         return abandon(importer, &state).await;
     };
-    let told = |error: StoreError| format!("--from: {}", database::detail(error));
-    let mut table = ReplacedTable::open(&from, state.mark.as_ref())
-        .await
-        .map_err(told)?;
-    let stop = stop_signal()?;
-    let mut state = importer.begin().await.map_err(database::told)?;
+    let mut stop = stop_signal()?;
+    let mut table = tokio::select! {
+        () = stop.told() => return Err(stopped(&state)),
+        table = ReplacedTable::open(&from, state.mark.as_ref()) => table.map_err(told)?,
+    };
+    let state = importer.begin().await.map_err(database::told)?;
     let mut progress = Progress::new(table.overview().rows, &state.tally);
     let batch = usize::try_from(arguments.batch).unwrap_or(usize::MAX);
+    take_all(importer, state, &mut table, batch, &mut stop, &mut progress).await?;
+    let state = importer.end(now()).await.map_err(database::told)?;
+    report(&state, table.overview(), &progress);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The error of the old database for the operator.
+fn told(error: StoreError) -> String {
+    format!("--from: {}", database::detail(error))
+}
+
+/// Takes over batch by batch, to the end of the table or the signal to stop.
+async fn take_all(
+    importer: &dyn Importer,
+    mut state: ImportState,
+    table: &mut ReplacedTable,
+    batch: usize,
+    stop: &mut Stop,
+    progress: &mut Progress,
+) -> Result<(), String> {
     loop {
-        let rows = table.next(batch).await.map_err(told)?;
+        let rows = tokio::select! {
+            biased;
+            () = stop.told() => return Err(stopped(&state)),
+            rows = table.next(batch) => rows.map_err(told)?,
+        };
         if rows.is_empty() {
-            break;
+            return Ok(());
         }
         let spaces = table.overview().spaces_of_users.clone();
         let import = Import {
@@ -62,13 +92,7 @@ pub(crate) async fn import(
         };
         state = take(importer, import).await.map_err(database::told)?;
         progress.tell(&state);
-        if stop.load(Ordering::Relaxed) {
-            return Err(stopped(&state));
-        }
     }
-    let state = importer.end(now()).await.map_err(database::told)?;
-    report(&state, table.overview(), &progress);
-    Ok(ExitCode::SUCCESS)
 }
 
 fn importer(store: &dyn Store) -> Result<&dyn Importer, String> {
@@ -89,6 +113,9 @@ async fn abandon(importer: &dyn Importer, state: &ImportState) -> Result<ExitCod
 }
 
 fn stopped(state: &ImportState) -> String {
+    if state.phase != Phase::UnderWay {
+        return "stopped before anything was taken over".to_owned();
+    }
     format!(
         "stopped behind {} rows, of which none is lost: run the same command again to go on. Until then nothing is served \
          from this database",
@@ -128,25 +155,37 @@ async fn take(importer: &dyn Importer, import: Import) -> Result<ImportState, St
     }
 }
 
-/// Becomes true at the first signal to stop.
-fn stop_signal() -> Result<Arc<AtomicBool>, String> {
+/// Tells of the first signal to stop.
+struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Returns when it was told, now or earlier.
+    async fn told(&mut self) {
+        if self.0.wait_for(|told| *told).await.is_err() {
+            // Nobody listens for signals any more, and so none comes.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Listens for signals from here on.
+fn stop_signal() -> Result<Stop, String> {
     let listen =
         |kind| signal(kind).map_err(|error| format!("signals cannot be listened for: {error}"));
     let (mut terminate, mut interrupt) = (
         listen(SignalKind::terminate())?,
         listen(SignalKind::interrupt())?,
     );
-    let stop = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&stop);
+    let (tell, told) = watch::channel(false);
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        set.store(true, Ordering::Relaxed);
-        eprintln!("import: stopping behind this batch");
+        eprintln!("import: stopping behind what is under way");
+        tell.send_replace(true);
     });
-    Ok(stop)
+    Ok(Stop(told))
 }
 
 /// How far it is, for whoever watches.

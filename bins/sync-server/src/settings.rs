@@ -170,6 +170,30 @@ pub(crate) enum Database {
     Postgres(String),
 }
 
+/// Which database it is, without users and passwords.
+impl fmt::Display for Database {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(out, "the file {}", path.display()),
+            Self::Postgres(url) => match place(url) {
+                Some(place) => write!(out, "PostgreSQL at {place}"),
+                None => out.write_str("PostgreSQL at DATABASE_URL"),
+            },
+        }
+    }
+}
+
+/// Host and name in the URL of a database, if there is no doubt where the password ends.
+fn place(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let place = match rest.split_once('@') {
+        Some((_, place)) => place,
+        None => rest,
+    };
+    let place = place.split('?').next().unwrap_or(place);
+    (rest.matches('@').count() < 2).then_some(place)
+}
+
 impl fmt::Debug for Database {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
@@ -343,6 +367,30 @@ pub(crate) mod tests {
                 database(bad).is_err_and(|fault| fault.contains("DATABASE_URL")),
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn which_database_it_is_can_be_told_without_its_password() {
+        for (url, told) in [
+            ("sqlite:a/b.db", "the file a/b.db"),
+            (
+                "postgresql://u:secret@h:5432/n?sslmode=require",
+                "PostgreSQL at h:5432/n",
+            ),
+            ("postgresql://u:se?cr/et@h/n", "PostgreSQL at h/n"),
+            (
+                "postgresql://h/n?user=u&password=secret",
+                "PostgreSQL at h/n",
+            ),
+            ("postgresql://u:se@cret@h/n", "PostgreSQL at DATABASE_URL"),
+            (
+                "postgresql://u@h/n?password=se@cret",
+                "PostgreSQL at DATABASE_URL",
+            ),
+        ] {
+            let database = settings(&["--database-url", url]).database();
+            assert_eq!(database.map(|it| it.to_string()), Ok(told.to_owned()));
         }
     }
 

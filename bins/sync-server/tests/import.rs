@@ -311,6 +311,7 @@ async fn what_cannot_be_imported_is_refused_and_changes_nothing() {
     let to = Database::new().await;
     let migrated = run(&to.url, &["migrate"]);
     assert!(migrated.status.success(), "{}", text(&migrated.stderr));
+    let same = format!("{}?connect_timeout=9", to.url);
     for (arguments, said) in [
         (vec!["import"], "--from"),
         (vec!["import", "--from", "mysql://x"], "the database URL"),
@@ -318,12 +319,22 @@ async fn what_cannot_be_imported_is_refused_and_changes_nothing() {
             vec!["import", "--from", "postgresql://nobody@127.0.0.1:9/none"],
             "--from: ",
         ),
-        (vec!["import", "--from", &to.url], "is one of this server"),
+        (
+            vec!["import", "--from", &to.url],
+            "this is DATABASE_URL itself",
+        ),
+        (vec!["import", "--from", &same], "is one of this server"),
         (vec!["import", "--abandon"], "no import is under way"),
     ] {
         let told = refused(&to.url, &arguments);
         assert!(told.contains(said), "{told}");
     }
+    let itself = refused(&from.url, &["import", "--from", &from.url]);
+    assert!(itself.contains("this is DATABASE_URL itself"), "{itself}");
+    let raw = connect(&from.url).await;
+    let own = "select count(*) from pg_tables where tablename like 'sync_%'";
+    let tables: i64 = raw.query_one(own, &[]).await.expect("a count").get(0);
+    assert_eq!(tables, 1, "nothing was migrated");
     let store = postgres(&to.url).await;
     let mut device = Device::new(&store, "anna", "phone");
     device
@@ -366,4 +377,42 @@ async fn an_import_that_was_stopped_is_gone_on_with_or_abandoned() {
     // Nothing was pushed yet, so the rest can still be taken over.
     let report = import(&to.url, &from, &[]);
     assert!(report.contains("6000 rows in all"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_can_be_stopped_while_the_old_table_lets_it_wait() {
+    let from = Database::replaced(30).await;
+    let to = Database::new().await;
+    let mut raw = connect(&from.url).await;
+    let holding = raw.transaction().await.expect("a transaction");
+    let lock = "lock table sync_changes in access exclusive mode";
+    holding.batch_execute(lock).await.expect("the lock");
+    let arguments = ["import", "--from", &from.url];
+    let mut child = command(&to.url, &arguments).spawn().expect("it runs");
+    let admin = connect(&to.url).await;
+    let waiting = "select 1 from pg_stat_activity where datname = $1 and wait_event_type = 'Lock'";
+    while admin
+        .query_opt(waiting, &[&from.name])
+        .await
+        .expect("an answer")
+        .is_none()
+    {
+        assert_eq!(child.try_wait().expect("it is there"), None);
+    }
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.expect("kill runs").success());
+    let output = child.wait_with_output().expect("it ends");
+    let told = text(&output.stderr);
+    assert!(
+        !output.status.success() && told.contains("before anything was taken over"),
+        "{told}"
+    );
+    let into = format!("/{}\n", to.name);
+    let first = told.split_inclusive('\n').next().unwrap_or("");
+    assert!(
+        first.starts_with("import: into PostgreSQL at ") && first.ends_with(&into),
+        "{told}"
+    );
+    assert_eq!(taken_over(&to.url).await, None);
 }
