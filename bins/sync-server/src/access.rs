@@ -1,8 +1,7 @@
 //! Who may: the services that are asked, and the keys by which services call.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sync_access::{
     Billing, Clock, DevelopmentKeys, Memberships, ServiceKeys, Take, UpstreamSettings,
@@ -17,6 +16,8 @@ use crate::settings::Settings;
 
 /// How often the file of service keys is read again.
 const READ_AGAIN: Duration = Duration::from_secs(10);
+/// How often it is said at most that the file cannot be read.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 /// An address with which nothing is wrong, and where nobody is asked.
 const NOWHERE: &str = "http://localhost";
 /// Under which name the key that both services are called with is known when they call.
@@ -126,9 +127,9 @@ pub(crate) fn service_keys(command: &Command, settings: &Settings) -> Result<Ser
         entries.push(keys);
     }
     let shared = settings.mana_service_key.as_ref();
-    if let Some(key) = shared.filter(|key| key.len() >= LEAST_KEY_BYTES) {
+    if let Some(key) = shared.filter(|key| calls_out_only(key).is_none()) {
         let entry = format!("{MANA}:{key}");
-        // One that cannot be sent as it is, or is there already, is for calling out only.
+        // One that is there by another name is known by that.
         entries.push(entry);
         if parse(&entries.join("\n")).is_err() {
             entries.pop();
@@ -138,34 +139,101 @@ pub(crate) fn service_keys(command: &Command, settings: &Settings) -> Result<Ser
     all.map_err(|error| format!("SYNC_SERVICE_KEYS: {error}"))
 }
 
-/// Reads the file of service keys again and again, so that keys come and go without a restart. What cannot be read changes
-/// nothing.
-pub(crate) async fn follow_keys(command: Command, settings: Settings, service: Arc<Service>) {
-    let Some(path) = settings.sync_service_keys_file.clone() else {
-        return;
-    };
-    let mut known = read(&path);
-    loop {
-        tokio::time::sleep(READ_AGAIN).await;
-        let found = read(&path);
-        if found == known {
-            continue;
-        }
-        match service_keys(&command, &settings) {
-            Ok(keys) => {
-                let names = keys.names();
-                service.service_keys.replace(keys);
-                tracing::info!(
-                    keys = names.len(),
-                    "the file of service keys was read again"
-                );
-            }
-            Err(error) => tracing::warn!(%error, "the service keys stay as they were"),
-        }
-        known = found;
+/// Why `MANA_SERVICE_KEY` is no key to call with, if it is none.
+pub(crate) fn calls_out_only(key: &str) -> Option<&'static str> {
+    match key {
+        _ if key.len() < LEAST_KEY_BYTES => Some("it has fewer than 16 bytes"),
+        // A comma ends a key.
+        _ if key.contains(',') => Some("it holds a comma"),
+        _ => None,
     }
 }
 
-fn read(path: &Path) -> Option<Vec<u8>> {
-    std::fs::read(path).ok()
+/// Reads the file of service keys again and again, so that keys come and go without a restart. What cannot be read changes
+/// nothing, and is tried again.
+pub(crate) async fn follow_keys(command: Command, settings: Settings, service: Arc<Service>) {
+    if settings.sync_service_keys_file.is_none() {
+        return;
+    }
+    let told = Arc::new((command, settings));
+    let mut warned: Option<Instant> = None;
+    loop {
+        tokio::time::sleep(READ_AGAIN).await;
+        match read_again(Arc::clone(&told), &service.service_keys).await {
+            Ok(Some(keys)) => tracing::info!(keys, "the file of service keys was read again"),
+            Ok(None) => {}
+            Err(_) if warned.is_some_and(|then| then.elapsed() < WARN_AGAIN) => {}
+            Err(error) => {
+                warned = Some(Instant::now());
+                tracing::warn!(%error, "the service keys stay as they were");
+            }
+        }
+    }
+}
+
+/// Lets the keys count that are written now: how many they are, if others counted before.
+async fn read_again(
+    told: Arc<(Command, Settings)>,
+    counting: &ServiceKeys,
+) -> Result<Option<usize>, String> {
+    // Files are waited for.
+    let reading = tokio::task::spawn_blocking(move || service_keys(&told.0, &told.1));
+    let keys = reading.await.map_err(|error| error.to_string())??;
+    let count = keys.names().len();
+    Ok(counting.replace(keys).then_some(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::settings;
+
+    const KEY: &str = "0123456789abcdef";
+
+    fn with_file(path: &std::path::Path, key: &str) -> Settings {
+        let path = path.to_str().expect("a path is text");
+        settings(&["--sync-service-keys-file", path, "--mana-service-key", key])
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_away_or_wrong_is_read_when_it_is_well_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys");
+        let write = |text: &str| std::fs::write(&path, text).expect("it is written");
+        write("a:0123456789abcdef-a");
+        let told = Arc::new((Command::Serve, with_file(&path, KEY)));
+        let keys = service_keys(&told.0, &told.1).expect("good keys");
+        let again = async || read_again(Arc::clone(&told), &keys).await;
+        assert_eq!(again().await, Ok(None));
+        std::fs::remove_file(&path).expect("it is gone");
+        assert!(again().await.is_err() && again().await.is_err());
+        write("a:0123456789abcdef-a\nb:short");
+        assert!(again().await.is_err());
+        assert_eq!(keys.names().len(), 2);
+        write("a:0123456789abcdef-a\nb:0123456789abcdef-b");
+        assert_eq!(again().await, Ok(Some(3)));
+        assert_eq!(again().await, Ok(None));
+    }
+
+    #[test]
+    fn a_key_for_calling_out_only_is_told_of_at_start() {
+        let off = |key: &str| {
+            let lines = settings(&["--mana-service-key", key]).off();
+            lines
+                .into_iter()
+                .find(|line| line.contains("MANA_SERVICE_KEY"))
+        };
+        let unfit = |key: &str| {
+            let names = service_keys(&Command::Serve, &settings(&["--mana-service-key", key]));
+            assert!(names.is_ok_and(|keys| keys.is_empty()), "{key}");
+            off(key).unwrap_or_default()
+        };
+        assert!(unfit("short").contains("fewer than 16 bytes"));
+        assert!(unfit("0123456789abcdef,x:0123456789abcdefg").contains("a comma"));
+        assert_eq!(off(KEY), None);
+        let entry = format!("mana:{KEY}");
+        let twice = settings(&["--sync-service-keys", &entry, "--mana-service-key", KEY]);
+        let keys = service_keys(&Command::Serve, &twice).expect("good keys");
+        assert_eq!(keys.names().len(), 1);
+    }
 }

@@ -83,9 +83,17 @@ impl Settings {
                 ),
             ),
             Some(rows),
+            self.calls_out_only(),
             self.nats_off(),
         ];
         adapters.into_iter().flatten().collect()
+    }
+
+    fn calls_out_only(&self) -> Option<String> {
+        let why = access::calls_out_only(self.mana_service_key.as_deref()?)?;
+        Some(format!(
+            "calls by MANA_SERVICE_KEY: off, {why}; it is sent to others, and nobody may call with it"
+        ))
     }
 
     fn nats_off(&self) -> Option<String> {

@@ -40,7 +40,7 @@ pub struct ServiceName(Arc<str>);
 /// The keys that count now. `Debug` shows the names only.
 pub struct ServiceKeys(RwLock<Vec<Entry>>);
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Entry {
     name: ServiceName,
     /// The SHA-256 of the key, which itself is not kept.
@@ -56,7 +56,7 @@ impl ServiceKeys {
 
     /// Reads `name:key` entries, one a line or separated by commas, so that a variable and a file
     /// can hold them alike. Empty lines, and those that begin with `#`, are passed over. Several
-    /// keys of one name all count.
+    /// keys of one name all count, and the same entry again is passed over.
     ///
     /// A name has at most 64 letters, digits, `-`, `_` and `.`; a key at least 16 bytes of printable
     /// ASCII without white space and commas.
@@ -69,8 +69,11 @@ impl ServiceKeys {
         for (line, text) in written(text) {
             let wrong = |why: &str| SetupError(format!("service keys, line {line}: {why}"));
             let entry = Entry::parse(text, development).map_err(wrong)?;
-            if entries.iter().any(|earlier| earlier.digest == entry.digest) {
-                return Err(wrong("the key is there already"));
+            let mut earlier = entries.iter();
+            match earlier.find(|earlier| earlier.digest == entry.digest) {
+                Some(earlier) if earlier.name == entry.name => continue,
+                Some(_) => return Err(wrong("the key is there already, by another name")),
+                None => {}
             }
             if entries.len() >= MAX_SERVICE_KEYS {
                 return Err(wrong("there are too many keys"));
@@ -95,10 +98,13 @@ impl ServiceKeys {
         found
     }
 
-    /// From now on those keys count, and no others.
-    pub fn replace(&self, keys: Self) {
+    /// From now on those keys count, and no others; whether they differ from those that counted before.
+    pub fn replace(&self, keys: Self) -> bool {
         let fresh = keys.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let differs = *current != fresh;
+        *current = fresh;
+        differs
     }
 
     /// Whether there are none.

@@ -57,10 +57,11 @@ fn what_is_not_the_whole_key_is_nobodys() {
 #[test]
 fn keys_that_are_replaced_count_no_more() {
     let current = keys(&format!("auth:{OLD}\nbilling:{BILLING}"));
-    current.replace(keys(&format!("auth:{OLD}\nauth:{NEW}")));
+    assert!(current.replace(keys(&format!("auth:{OLD}\nauth:{NEW}"))));
+    assert!(!current.replace(keys(&format!("auth:{OLD}\nauth:{NEW}"))));
     assert_eq!(who(&current, BILLING), None);
     assert_eq!(who(&current, OLD), who(&current, NEW));
-    current.replace(keys(&format!("auth:{NEW}")));
+    assert!(current.replace(keys(&format!("auth:{NEW}"))));
     assert_eq!(who(&current, OLD), None);
     assert_eq!(who(&current, NEW).as_deref(), Some("auth"));
 }
@@ -90,7 +91,7 @@ fn an_error_names_the_line_and_not_the_key() {
         (format!("a:{foreign}"), "line 1: a key is printable ASCII"),
         (
             format!("a:{OLD}\n\nb:{OLD}"),
-            "line 3: the key is there already",
+            "line 3: the key is there already, by another name",
         ),
     ] {
         let said = refusal(&text);
@@ -101,6 +102,13 @@ fn an_error_names_the_line_and_not_the_key() {
     }
     assert!(parse(&format!("{}:{OLD}", "a".repeat(64))).is_ok());
     assert!(parse("a:0123456789abcdef").is_ok());
+}
+
+#[test]
+fn the_same_entry_again_counts_once() {
+    let twice = keys(&format!("auth:{OLD}\nbilling:{BILLING},auth:{OLD}"));
+    assert_eq!(twice.names().len(), 2);
+    assert_eq!(who(&twice, OLD).as_deref(), Some("auth"));
 }
 
 #[test]
