@@ -151,7 +151,8 @@ impl Memberships {
     }
 
     /// Asks again although an answer counts, unless the user was asked about within
-    /// [`ASK_ANEW_COOL_DOWN`]; joins a call on its way.
+    /// [`ASK_ANEW_COOL_DOWN`], answered or not; joins a call on its way. A change that was
+    /// announced and is not yet known does not wait.
     ///
     /// # Errors
     ///
