@@ -22,10 +22,15 @@ where column_of.attrelid = to_regclass('sync_changes')
     and column_of.attnum > 0
     and not column_of.attisdropped";
 
-/// How many rows there are of each user, app and space: $0 the space.
+/// How many rows there are of each user, app and space, and how many of them have no place in the order: $0 the space.
 const OVERVIEW: &str = "\
 -- overview
-select user_id::text, app_id::text, $0, count(*)
+select
+    coalesce(user_id::text, ''),
+    coalesce(app_id::text, ''),
+    $0,
+    count(*),
+    count(*) filter (where created_at is null or id is null)
 from sync_changes
 group by 1, 2, 3";
 
@@ -51,13 +56,13 @@ select
         when created_at < now() then 0
         else 9223372036854775807
     end,
-    app_id::text,
-    user_id::text,
+    coalesce(app_id::text, ''),
+    coalesce(user_id::text, ''),
     coalesce(client_id::text, ''),
     $space,
-    table_name::text,
-    record_id::text,
-    op::text,
+    coalesce(table_name::text, ''),
+    coalesce(record_id::text, ''),
+    coalesce(op::text, ''),
     data::text,
     $times,
     coalesce($schema_version, 1),

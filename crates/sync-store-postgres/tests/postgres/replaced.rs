@@ -97,6 +97,31 @@ async fn rows_come_by_time_and_id_from_any_mark_on() {
 }
 
 #[tokio::test]
+async fn a_row_that_lacks_a_name_is_read_and_one_without_a_place_is_refused() {
+    let database = database(&[
+        FIRST,
+        "alter table sync_changes
+             alter column user_id drop not null,
+             alter column app_id drop not null,
+             alter column table_name drop not null,
+             alter column record_id drop not null,
+             alter column op drop not null,
+             alter column client_id drop not null,
+             alter column created_at drop not null",
+        "insert into sync_changes default values",
+    ])
+    .await;
+    let row = all(&database.url(), None, 10).await.remove(0);
+    let names = [row.user, row.app, row.table, row.record, row.op, row.client];
+    assert_eq!(names, [""; 6]);
+    let raw = database.raw().await;
+    let sql = "insert into sync_changes (created_at) values (null), (null)";
+    raw.batch_execute(sql).await.unwrap();
+    let text = fault(&database.url(), None).await;
+    assert!(text.starts_with("2 rows of the table"), "{text}");
+}
+
+#[tokio::test]
 async fn a_table_of_any_age_is_read() {
     const VALUES: &str =
         r#"{"a": 1.10, "b": 9007199254740993, "c": [1, {"d": null}], "e": "ä \" x"}"#;
