@@ -30,7 +30,7 @@ async fn an_erased_user_has_nothing_left_and_its_connections_are_closed() {
         json!({"changes": 1, "records": 1, "parked": 0, "grants": 0, "anonymized": 0, "claims": 0})
     );
     assert_eq!(stream.news().await, None);
-    let said = "the user is gone: everything of it was erased".to_owned();
+    let said = "everything of this user was erased: what comes now begins anew".to_owned();
     assert_eq!(socket.closed().await, (1008, said));
     other.is_served().await;
     let since = "1970-01-01T00:00:00Z";
