@@ -62,12 +62,9 @@ impl ReplacedTable {
             return Err(StoreError::fault(fault));
         }
         let groups = answered(client.query(&columns.overview(), &[])).await?;
-        let out_of_order: i64 = groups.iter().map(|group| group.get::<_, i64>(4)).sum();
-        if out_of_order > 0 {
-            return Err(StoreError::fault(format!(
-                "{out_of_order} rows of the table sync_changes there have no id or no created_at, so that they have no place \
-                 in the order: give them both, or delete them"
-            )));
+        let unplaced: i64 = groups.iter().map(|group| group.get::<_, i64>(4)).sum();
+        if unplaced > 0 {
+            return Err(StoreError::fault(replaced::unplaced_fault(unplaced)));
         }
         if let Some(mark) = after {
             check_has(&client, mark).await?;

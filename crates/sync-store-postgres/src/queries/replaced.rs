@@ -84,6 +84,14 @@ the user must be allowed to select from the table, and row-level security must n
 Let a superuser say there: create role sync_import login bypassrls password '…'; \
 grant usage on schema public to sync_import; grant select on sync_changes to sync_import";
 
+/// What is wrong with a table with so many rows that have no place in the order, for people.
+pub(crate) fn unplaced_fault(rows: i64) -> String {
+    format!(
+        "{rows} rows of the table sync_changes there have no id or no created_at, so that they have no place in the order: \
+         give them both, or delete them"
+    )
+}
+
 /// The columns without which it is not the table.
 const NEEDED: [&str; 9] = [
     "id",
