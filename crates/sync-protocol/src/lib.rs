@@ -13,6 +13,7 @@ mod ident;
 mod inspect;
 mod members;
 mod read;
+pub mod rows;
 mod tables;
 mod time;
 mod value;

@@ -185,6 +185,17 @@ impl Store for PostgresStore {
         Box::pin(async move { until_done(|| self.try_push(&push)).await })
     }
 
+    fn upload(&self, _upload: sync_store::Upload) -> Pending<'_, sync_store::Uploaded> {
+        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    }
+
+    fn download(
+        &self,
+        _download: sync_store::Download,
+    ) -> Pending<'_, sync_protocol::rows::DownloadPage> {
+        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    }
+
     fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
         Box::pin(async move { until_done(|| self.try_pull(&pull)).await })
     }

@@ -88,6 +88,17 @@ impl Store for SqliteStore {
         }
     }
 
+    fn upload(&self, _upload: sync_store::Upload) -> Pending<'_, sync_store::Uploaded> {
+        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    }
+
+    fn download(
+        &self,
+        _download: sync_store::Download,
+    ) -> Pending<'_, sync_protocol::rows::DownloadPage> {
+        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    }
+
     fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
         let rules = self.rules;
         self.read(move |connection| exchange::pull(connection, &pull, rules))

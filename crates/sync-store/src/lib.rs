@@ -21,6 +21,7 @@ mod memory;
 mod outgoing;
 mod request;
 mod room;
+mod rows;
 mod scope;
 mod state;
 mod store;
@@ -42,6 +43,10 @@ pub use outgoing::server_changes;
 pub use request::{
     Delta, Denied, MAX_PAGE, PAGE_BYTES, PROMOTION_BATCH, Page, Promoted, Promotion, Pull, Push,
     Pushed, Rules, Touched, Window, pull_answer,
+};
+pub use rows::{
+    BusinessTable, Download, FailureList, Failures, OwnRows, Retried, Retry, RowAfter, RowLimits,
+    RowTable, RowTables, TableKey, Upload, Uploaded,
 };
 pub use scope::{Caller, Reach, Role, Scope, Stretch, personal, whole};
 pub use state::{RecordState, strip_deleted};

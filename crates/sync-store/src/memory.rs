@@ -71,6 +71,17 @@ impl Store for MemoryStore {
         Box::pin(ready(self.locked().push(&push, self.rules)))
     }
 
+    fn upload(&self, _upload: crate::Upload) -> Pending<'_, crate::Uploaded> {
+        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    }
+
+    fn download(
+        &self,
+        _download: crate::Download,
+    ) -> Pending<'_, sync_protocol::rows::DownloadPage> {
+        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    }
+
     fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
         Box::pin(ready(self.locked().pull(pull, self.rules)))
     }

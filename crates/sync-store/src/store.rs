@@ -4,11 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use sync_protocol::rows::DownloadPage;
 use sync_protocol::{Answer, AppId, Millis, UserId, Value};
 
 use crate::{
-    Erased, Erasure, Export, Exported, Grant, Importer, Membership, Promoted, Promotion, Pull,
-    Push, Pushed, Regranted,
+    Download, Erased, Erasure, Export, Exported, FailureList, Failures, Grant, Importer,
+    Membership, Promoted, Promotion, Pull, Push, Pushed, Regranted, Retried, Retry, Upload,
+    Uploaded,
 };
 
 /// A store's answer, to be awaited.
@@ -30,6 +32,41 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`StoreError`].
     fn pull(&self, pull: Pull) -> Pending<'_, Answer>;
+
+    /// Takes an upload of the rows dialect: each change is judged alone, by the version of its row, and what stands is kept
+    /// (P1, P2, P5).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing of the upload is stored.
+    fn upload(&self, upload: Upload) -> Pending<'_, Uploaded>;
+
+    /// Reads a page of rows of the user's personal scope as they are now (P3).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn download(&self, download: Download) -> Pending<'_, DownloadPage>;
+
+    /// The rows of a user that could not be written into their business tables; none in a store that has no such tables.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn failures(&self, list: FailureList) -> Pending<'_, Failures> {
+        drop(list);
+        Box::pin(std::future::ready(Ok(Failures::new())))
+    }
+
+    /// Tries once more to write a row into its business table, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; then nothing has changed.
+    fn retry(&self, retry: Retry) -> Pending<'_, Retried> {
+        drop(retry);
+        Box::pin(std::future::ready(Ok(Retried::Unknown)))
+    }
 
     /// Takes over what was said of a user's spaces: one change of that user's grants, at a position of its own (P6).
     ///

@@ -322,6 +322,23 @@ impl Store for Faulty {
         })
     }
 
+    fn upload(&self, upload: sync_store::Upload) -> Pending<'_, sync_store::Uploaded> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.upload(upload).await
+        })
+    }
+
+    fn download(
+        &self,
+        download: sync_store::Download,
+    ) -> Pending<'_, sync_protocol::rows::DownloadPage> {
+        Box::pin(async {
+            self.pass().await?;
+            self.store.download(download).await
+        })
+    }
+
     fn pull(&self, pull: Pull) -> Pending<'_, sync_protocol::Answer> {
         Box::pin(async {
             self.pass().await?;
