@@ -169,6 +169,7 @@ fn win(
         author: context.user.clone(),
         row,
         to_everyone: false,
+        is_absent: false,
     };
     known.fields.insert(field, held);
 }

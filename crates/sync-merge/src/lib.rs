@@ -10,9 +10,11 @@ mod decide;
 mod fold;
 mod plan;
 mod record;
+mod rows;
 mod transfer;
 
 pub use claim::{Claim, Claimed, Claims, digest};
 pub use plan::{Clash, Context, Correction, NewRow, Plan, RowOrigin, plan};
 pub use record::{Held, Record, RowRef, Version, deleted_at};
+pub use rows::{RowPlanner, RowWrite, Verdict};
 pub use transfer::{Deletion, Move};

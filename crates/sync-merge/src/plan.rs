@@ -187,6 +187,7 @@ fn append(
     let known = &mut plan.records[record];
     let row = RowRef::New(plan.rows.len());
     let opens = known.inserted.is_none();
+    known.unchanged = None;
     if draft.inserts {
         known.inserted = Some(row);
     }
@@ -249,7 +250,7 @@ pub(crate) fn copy_beside(plan: &mut Plan, before: &[Record], place: usize) {
 }
 
 /// Finds the rows of a record that are live no more, and whether anything of it has changed.
-fn close(plan: &mut Plan, record: usize, known: &Record) {
+pub(crate) fn close(plan: &mut Plan, record: usize, known: &Record) {
     let after = plan.records[record].live_rows();
     plan.dead.extend(
         known

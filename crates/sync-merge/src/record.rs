@@ -48,6 +48,8 @@ pub struct Held {
     pub row: RowRef,
     /// Whether that row goes out to the client that wrote it, too.
     pub to_everyone: bool,
+    /// Whether a whole row was written that lacks it: to clients of whole rows it is not there, to others it is null.
+    pub is_absent: bool,
 }
 
 /// A record as it is known; the default is one of which nothing is known.
@@ -65,6 +67,10 @@ pub struct Record {
     pub keeps_deletion: bool,
     /// The space that it was meant for, if its author was not allowed to write there.
     pub meant_for: Option<SpaceId>,
+    /// The fields that whole rows have brought: those of which one that lacks them says something.
+    pub carried: BTreeSet<FieldName>,
+    /// The last row, if it holds nothing but a new version: a whole row in which no value differs.
+    pub unchanged: Option<RowRef>,
 }
 
 impl Record {
@@ -94,13 +100,14 @@ impl Record {
         Some((field.clone(), version.value.clone(), version.at))
     }
 
-    /// The rows that are live: each holds a winning version, or the record's existence.
+    /// The rows that are live: each holds a winning version, or the record's existence, or is the last one.
     #[must_use]
     pub fn live_rows(&self) -> BTreeSet<RowRef> {
         self.fields
             .values()
             .map(|held| held.row)
             .chain(self.inserted)
+            .chain(self.unchanged)
             .collect()
     }
 }

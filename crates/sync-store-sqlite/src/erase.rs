@@ -8,7 +8,7 @@ use sync_store::{
 
 use crate::failure::Outcome;
 use crate::tables::erase as table;
-use crate::tables::{clock, grants, records};
+use crate::tables::{clock, grants, records, uploads};
 
 /// How many records go at once.
 const RECORDS: usize = 200;
@@ -37,6 +37,7 @@ fn erase_user(connection: &Connection, user: &UserId, erasure: &Erasure) -> Outc
         Stage::Rows => {
             let mut erased = erase_records(connection, &personal(user))?;
             erased.parked = table::parked(connection, user)?;
+            uploads::erase(connection, user)?;
             // A live row never outlives its record.
             if erased.next.is_none() {
                 erased += erase_written(connection, user, erasure)?;

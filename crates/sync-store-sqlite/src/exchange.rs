@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use rusqlite::Connection;
-use sync_protocol::{Answer, Millis, UserId};
+use sync_protocol::{Answer, AppId, Millis, UserId};
 use sync_store::{
-    Decision, Intake, Loaded, Membership, Promoted, Promotion, Pull, Push, Pushed, Reach, Regrant,
-    Regranted, Rules, Scope, Writes, pull_answer,
+    Decision, Intake, Loaded, Membership, Promoted, Promotion, Pull, Push, Pushed, Reach,
+    RecordKey, Regrant, Regranted, Rules, Scope, Writes, pull_answer,
 };
 
 use crate::failure::{Failure, Outcome};
@@ -108,15 +108,9 @@ fn load(connection: &Connection, intake: &Intake) -> Outcome<Known> {
     let push = intake.push();
     let mut known = Known::default();
     for key in intake.keys() {
-        let Some(record) = records::find(connection, &push.app, &key)? else {
-            continue;
-        };
-        for position in record.rows {
-            let loaded = &mut known.loaded;
-            log::load_fields(connection, &push.app, &key.scope, position, loaded)?;
+        for position in load_record(connection, &push.app, &key, &mut known.loaded)? {
             known.scopes.insert(position, key.scope.clone());
         }
-        known.loaded.record(key, record.state, record.version);
     }
     for event_id in intake.event_ids() {
         if log::event_is_taken(connection, &push.caller.user, event_id)? {
@@ -124,6 +118,23 @@ fn load(connection: &Connection, intake: &Intake) -> Outcome<Known> {
         }
     }
     Ok(known)
+}
+
+/// Loads a record, if there is one: the positions of its live rows.
+pub(crate) fn load_record(
+    connection: &Connection,
+    app: &AppId,
+    key: &RecordKey,
+    loaded: &mut Loaded,
+) -> Outcome<Vec<i64>> {
+    let Some(record) = records::find(connection, app, key)? else {
+        return Ok(Vec::new());
+    };
+    for position in &record.rows {
+        log::load_fields(connection, app, &key.scope, *position, loaded)?;
+    }
+    loaded.record(key.clone(), record.state, record.version);
+    Ok(record.rows)
 }
 
 fn write(

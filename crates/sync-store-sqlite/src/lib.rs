@@ -22,6 +22,7 @@ mod job;
 mod migrations;
 mod queue;
 mod readers;
+mod rows;
 mod store;
 mod sweep;
 mod tables;

@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS sync_migrations (
 ) STRICT;
 ";
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "log",
@@ -37,6 +37,11 @@ const MIGRATIONS: [Migration; 4] = [
         version: 4,
         name: "import",
         sql: include_str!("../migrations/0004_import.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "rows",
+        sql: include_str!("../migrations/0005_rows.sql"),
     },
 ];
 

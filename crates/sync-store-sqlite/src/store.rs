@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use sync_protocol::rows::DownloadPage;
 use sync_protocol::{Answer, AppId, Millis, UserId};
 use sync_store::{
-    Erased, Erasure, Export, Exported, Grant, Importer, Membership, ParkedChange, Pending,
-    Position, Promoted, Promotion, Pull, Push, Pushed, Regrant, Regranted, Rules, Stats, Store,
-    StoreError, Swept,
+    Download, Erased, Erasure, Export, Exported, Grant, Importer, Membership, ParkedChange,
+    Pending, Position, Promoted, Promotion, Pull, Push, Pushed, Regrant, Regranted, Rules, Stats,
+    Store, StoreError, Swept, Upload, Uploaded,
 };
 
 use crate::connection::{self, OnlyServer};
@@ -17,7 +18,7 @@ use crate::job::{Sent, job};
 use crate::readers::{READERS, Readers};
 use crate::tables::{clock, export, grants, maintenance, parked};
 use crate::writer::Writer;
-use crate::{erase, exchange, migrations, sweep};
+use crate::{erase, exchange, migrations, rows, sweep};
 
 /// About how many bytes a row takes beside its values.
 const ROW_BYTES: usize = 512;
@@ -88,15 +89,22 @@ impl Store for SqliteStore {
         }
     }
 
-    fn upload(&self, _upload: sync_store::Upload) -> Pending<'_, sync_store::Uploaded> {
-        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    fn upload(&self, upload: Upload) -> Pending<'_, Uploaded> {
+        let payloads = upload
+            .changes
+            .iter()
+            .map(|change| change.raw.as_str().len());
+        let bytes = payloads.sum::<usize>() + upload.changes.len() * ROW_BYTES;
+        let work = move |connection: &Connection| rows::upload(connection, upload);
+        // An upload without changes only reads.
+        match bytes {
+            0 => self.read(work),
+            bytes => self.write(bytes, work),
+        }
     }
 
-    fn download(
-        &self,
-        _download: sync_store::Download,
-    ) -> Pending<'_, sync_protocol::rows::DownloadPage> {
-        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    fn download(&self, download: Download) -> Pending<'_, DownloadPage> {
+        self.read(move |connection| rows::download(connection, download))
     }
 
     fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
@@ -163,9 +171,10 @@ impl Store for SqliteStore {
 
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
         let before = Millis(now.0.saturating_sub(self.rules.history_millis));
+        let remembered = self.rules.remembers_since(now);
         // Larger than any batch: nobody waits for it who shares its commit.
         self.write(usize::MAX, move |connection| {
-            sweep::sweep(connection, before)
+            sweep::sweep(connection, before, remembered)
         })
     }
 

@@ -6,7 +6,7 @@ use sync_store::{RecordState, StoreError, Swept, strip_deleted};
 
 use crate::failure::{Failure, Outcome};
 use crate::tables::maintenance::{self, DeletedRecord};
-use crate::tables::{log, records};
+use crate::tables::{log, records, uploads};
 
 /// How many dead rows one batch removes at the most.
 const ROWS: usize = 500;
@@ -17,14 +17,16 @@ const BYTES: usize = 4 * 1024 * 1024;
 /// How many records that cannot be stripped one batch passes over at the most: some milliseconds of work for nothing.
 const DAMAGED: usize = 1000;
 
-/// Strips deleted records to their tombstones and removes dead rows, both of this time or before.
-pub(crate) fn sweep(connection: &Connection, before: Millis) -> Outcome<Swept> {
+/// Strips deleted records to their tombstones and removes dead rows, both of this time or before, and forgets uploads
+/// that are not to be remembered.
+pub(crate) fn sweep(connection: &Connection, before: Millis, remembered: Millis) -> Outcome<Swept> {
+    let more_uploads = uploads::forget(connection, remembered)?;
     let records = strip_records(connection, before)?;
     let rows = remove_dead(connection, before)?;
     Ok(Swept {
         rows: rows.taken,
         records: records.taken,
-        more: records.is_full || rows.is_full,
+        more: records.is_full || rows.is_full || more_uploads,
     })
 }
 

@@ -13,4 +13,6 @@ pub(crate) mod maintenance;
 pub(crate) mod parked;
 mod queries;
 pub(crate) mod records;
+pub(crate) mod rows;
+pub(crate) mod uploads;
 pub(crate) mod window;

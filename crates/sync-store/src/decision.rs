@@ -165,6 +165,7 @@ impl Decision {
             opens: row.opens,
             to_everyone: row.to_everyone,
             undated: row.undated,
+            source_change_id: None,
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Entry {
     pub to_everyone: bool,
     /// Whether it is a delete that came without a time.
     pub undated: bool,
+    /// The number that its device gave the change; `None` for one of the other dialect, or of the server.
+    pub source_change_id: Option<i64>,
 }
 
 impl Entry {

@@ -104,6 +104,23 @@ impl Loaded {
         Ok(())
     }
 
+    /// The record of a key, if it was loaded.
+    pub(crate) fn read(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        let Some((state, version)) = self.records.get(key) else {
+            return Ok(None);
+        };
+        RecordState::read(state, *version, &self.rows).map(Some)
+    }
+
+    /// How many bytes of values the stored live rows of a record have.
+    pub(crate) fn bytes_of(&self, record: &Record) -> usize {
+        let bytes = |row| match row {
+            RowRef::Stored(position) => self.rows.get(&position).map_or(0, |row| row.bytes),
+            RowRef::New(_) => 0,
+        };
+        record.live_rows().into_iter().map(bytes).sum()
+    }
+
     /// Takes up what was decided on it, as if it had been written and loaded again.
     pub(crate) fn follow(&mut self, writes: &Writes) {
         for entry in &writes.entries {
@@ -258,8 +275,7 @@ impl Intake {
     ) -> Result<Result<Decision, ScopesMissing>, StoreError> {
         // Others may be loaded beside those that this push is about.
         let read = |key: RecordKey| {
-            let (state, version) = loaded.records.get(&key)?;
-            let record = RecordState::read(state, *version, &loaded.rows);
+            let record = loaded.read(&key).transpose()?;
             Some(record.map(|record| (key, record)))
         };
         let known = self.keys().into_iter().filter_map(read);

@@ -2,20 +2,24 @@
 
 mod grants;
 mod import;
+mod rows;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use sync_protocol::rows::DownloadPage;
 use sync_protocol::{Answer, AppId, EventId, Millis, Parked, SpaceId, UserId};
 
+use self::rows::Uploads;
 use crate::state::RecordState;
 use crate::{
-    Decision, Delta, Entry, Erased, Erasure, Export, Exported, Grant, ImportState, Importer,
-    Intake, Loaded, LoadedRow, Membership, Page, ParkedChange, Pending, Position, Promoted,
-    Promotion, Pull, Push, Pushed, RecordKey, Regranted, Rules, Scope, ScopesMissing, Stats, Store,
-    StoreError, Stretch, Swept, Window, Writes, imported, pull_answer, strip_deleted,
+    Decision, Delta, Download, Entry, Erased, Erasure, Export, Exported, Grant, ImportState,
+    Importer, Intake, Loaded, LoadedRow, Membership, Page, ParkedChange, Pending, Position,
+    Promoted, Promotion, Pull, Push, Pushed, RecordKey, Regranted, Rules, Scope, ScopesMissing,
+    Stats, Store, StoreError, Stretch, Swept, Upload, Uploaded, Window, Writes, imported,
+    pull_answer, strip_deleted,
 };
 
 /// How many rows and records a sweep removes at most.
@@ -37,6 +41,7 @@ struct Inner {
     grants: BTreeMap<(UserId, SpaceId), Grant>,
     parked: Vec<(UserId, AppId, ParkedChange)>,
     import: ImportState,
+    uploads: Uploads,
 }
 
 #[derive(Debug)]
@@ -71,15 +76,12 @@ impl Store for MemoryStore {
         Box::pin(ready(self.locked().push(&push, self.rules)))
     }
 
-    fn upload(&self, _upload: crate::Upload) -> Pending<'_, crate::Uploaded> {
-        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    fn upload(&self, upload: Upload) -> Pending<'_, Uploaded> {
+        Box::pin(ready(self.locked().upload(upload)))
     }
 
-    fn download(
-        &self,
-        _download: crate::Download,
-    ) -> Pending<'_, sync_protocol::rows::DownloadPage> {
-        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    fn download(&self, download: Download) -> Pending<'_, DownloadPage> {
+        Box::pin(ready(self.locked().download(download)))
     }
 
     fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
@@ -117,7 +119,9 @@ impl Store for MemoryStore {
 
     fn sweep(&self, now: Millis) -> Pending<'_, Swept> {
         let before = Millis(now.0 - self.rules.history_millis);
-        Box::pin(ready(self.locked().sweep(before)))
+        let mut inner = self.locked();
+        inner.forget_uploads(self.rules.remembers_since(now));
+        Box::pin(ready(inner.sweep(before)))
     }
 
     fn stats(&self) -> Pending<'_, Stats> {
@@ -240,21 +244,31 @@ impl Inner {
         let Push {
             caller, app, now, ..
         } = decision.push();
+        self.put(&caller.user, app, *now, writes)
+    }
+
+    fn put(
+        &mut self,
+        user: &UserId,
+        app: &AppId,
+        now: Millis,
+        writes: Writes,
+    ) -> Result<(), StoreError> {
         for entry in writes.entries {
             self.append(entry)?;
         }
         for position in writes.dead {
-            self.bury(position, *now);
+            self.bury(position, now);
         }
         for (key, state) in writes.records {
-            let deleted_since = state.deleted.then_some(*now);
+            let deleted_since = state.deleted.then_some(now);
             self.keep(app.clone(), key, state, deleted_since);
         }
         for key in writes.gone {
             self.records.remove(&(app.clone(), key));
         }
         for parked in writes.parked {
-            self.park(caller.user.clone(), app.clone(), parked);
+            self.park(user.clone(), app.clone(), parked);
         }
         Ok(())
     }

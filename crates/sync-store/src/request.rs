@@ -23,6 +23,21 @@ pub struct Rules {
     pub history_millis: i64,
 }
 
+/// How long uploads are remembered at least, however short the history window is: a device may send again what it got no
+/// answer to.
+const LEAST_MEMORY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+impl Rules {
+    /// Since when uploads of the rows dialect are remembered: for the history window, and for a day at least.
+    #[must_use]
+    pub fn remembers_since(&self, now: Millis) -> Millis {
+        Millis(
+            now.0
+                .saturating_sub(self.history_millis.max(LEAST_MEMORY_MILLIS)),
+        )
+    }
+}
+
 impl Default for Rules {
     /// Five minutes and thirty days.
     fn default() -> Self {

@@ -1,8 +1,16 @@
 //! The rows dialect on the engine: what an upload does to records by their versions, and how a download shows them.
 
+mod download;
+mod judge;
+mod now;
+mod order;
+mod references;
 mod tables;
+mod upload;
 
+pub use download::{DownloadBegun, FoundRow, Wanted};
 pub use tables::{BusinessTable, RowLimits, RowTable, RowTables, TableKey};
+pub use upload::{Logged, UploadDecision, UploadIntake, UploadLoaded, UploadWrites};
 
 use std::sync::Arc;
 

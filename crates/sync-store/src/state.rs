@@ -49,6 +49,15 @@ pub(crate) struct Stored {
     /// The space that it was meant for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     s: Option<SpaceId>,
+    /// The fields that whole rows have brought.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    r: BTreeSet<FieldName>,
+    /// Those that the last whole row lacks.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    a: BTreeSet<FieldName>,
+    /// The position of the last row, if it holds nothing but a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    u: Option<i64>,
 }
 
 type ClientIdText = String;
@@ -89,12 +98,17 @@ impl RecordState {
                 given,
             )
         });
+        let absent = record.fields.iter().filter(|(_, held)| held.is_absent);
+        let absent = absent.map(|(name, _)| name);
         let stored = Stored {
             f: fields.collect(),
             i: record.inserted.map(position),
             c: claims.collect(),
             k: record.keeps_deletion,
             s: record.meant_for.clone(),
+            r: record.carried.clone(),
+            a: absent.cloned().collect(),
+            u: record.unchanged.map(position),
         };
         Self {
             state: text(&stored),
@@ -125,6 +139,7 @@ impl RecordState {
                 author: row.user.clone(),
                 row: RowRef::Stored(position),
                 to_everyone: row.to_everyone,
+                is_absent: stored.a.contains(&name),
             };
             fields.insert(name, held);
         }
@@ -140,6 +155,8 @@ impl RecordState {
             version,
             keeps_deletion: stored.k,
             meant_for: stored.s,
+            carried: stored.r,
+            unchanged: stored.u.map(RowRef::Stored),
         })
     }
 }
@@ -172,6 +189,7 @@ pub fn strip_deleted(state: &RecordState) -> Result<RecordState, StoreError> {
     let mut stored = parse(&state.state)?;
     stored.f.retain(|name, _| name == deleted_at());
     stored.i = None;
+    (stored.r, stored.a, stored.u) = Default::default();
     stored
         .c
         .retain(|StoredClaim(_, _, field, ..)| field == deleted_at());

@@ -164,9 +164,9 @@ pub struct DownloadedRow {
     pub op: RowOp,
     /// The row.
     pub pk: RecordId,
-    /// The row; absent if it is deleted.
+    /// The row, an object; absent if it is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub payload: Option<Members<FieldName, Value>>,
+    pub payload: Option<Value>,
     /// Its version.
     pub server_version: i64,
     /// Whether it is deleted.

@@ -141,6 +141,7 @@ pub(crate) fn append(connection: &Connection, entry: &Entry) -> Outcome<()> {
             entry.to_everyone,
             entry.undated,
             size(entry),
+            entry.source_change_id,
         ])?;
     Ok(())
 }

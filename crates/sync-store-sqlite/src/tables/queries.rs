@@ -62,7 +62,7 @@ WHERE scope = ?1
 pub(super) const RUN: &str = "
 -- run
 SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
-  schema_version, actor, origin, opens, to_everyone, undated
+  schema_version, actor, origin, opens, to_everyone, undated, source_change_id
 FROM sync_changes INDEXED BY sync_changes_live
 WHERE scope = ?1
   AND app_id = ?2
@@ -76,7 +76,7 @@ ORDER BY position
 pub(super) const RUN_OF_TABLE: &str = "
 -- run_of_table
 SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
-  schema_version, actor, origin, opens, to_everyone, undated
+  schema_version, actor, origin, opens, to_everyone, undated, source_change_id
 FROM sync_changes INDEXED BY sync_changes_live_table
 WHERE scope = ?1
   AND app_id = ?2
@@ -106,11 +106,85 @@ LIMIT ?5
 pub(super) const ROW: &str = "
 -- row
 SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
-  schema_version, actor, origin, opens, to_everyone, undated
+  schema_version, actor, origin, opens, to_everyone, undated, source_change_id
 FROM sync_changes
 WHERE scope = ?1
   AND app_id = ?2
   AND position = ?3
+";
+
+pub(super) const NEXT_APP: &str = "
+-- next_app
+SELECT min(app_id)
+FROM sync_changes INDEXED BY sync_changes_live
+WHERE scope = ?1
+  AND app_id > ?2
+  AND dead_since IS NULL
+";
+
+pub(super) const ROWS: &str = "
+-- rows
+SELECT position, table_name, record_id, op, client_id, created_at, source_change_id, to_everyone
+FROM sync_changes INDEXED BY sync_changes_live
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position > ?3
+  AND position <= ?4
+  AND dead_since IS NULL
+  AND (?5 IS NULL OR client_id <> ?5 OR source_change_id IS NULL OR to_everyone = 1)
+ORDER BY position
+";
+
+pub(super) const ROW_HEAD: &str = "
+-- row_head
+SELECT position, table_name, record_id, op, client_id, created_at, source_change_id, to_everyone
+FROM sync_changes
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position = ?3
+";
+
+pub(super) const DATA: &str = "
+-- data
+SELECT data
+FROM sync_changes
+WHERE scope = ?1
+  AND app_id = ?2
+  AND position = ?3
+";
+
+pub(super) const UPLOAD: &str = "
+-- upload
+SELECT digest, version
+FROM sync_uploads
+WHERE user_id = ?1
+  AND source_id = ?2
+  AND source_change_id = ?3
+";
+
+pub(super) const KEEP_UPLOAD: &str = "
+-- keep_upload
+INSERT INTO sync_uploads (user_id, source_id, source_change_id, digest, version, created_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (user_id, source_id, source_change_id) DO UPDATE
+SET digest = excluded.digest, version = excluded.version, created_at = excluded.created_at
+";
+
+pub(super) const FORGET_UPLOADS: &str = "
+-- forget_uploads
+DELETE FROM sync_uploads
+WHERE (user_id, source_id, source_change_id) IN (
+    SELECT user_id, source_id, source_change_id
+    FROM sync_uploads INDEXED BY sync_uploads_created
+    WHERE created_at <= ?1
+    LIMIT ?2
+  )
+";
+
+pub(super) const ERASE_UPLOADS: &str = "
+-- erase_uploads
+DELETE FROM sync_uploads
+WHERE user_id = ?1
 ";
 
 pub(super) const SIZE_OF: &str = "
@@ -142,9 +216,10 @@ WHERE user_id = ?1
 pub(super) const APPEND: &str = "
 -- append
 INSERT INTO sync_changes (position, scope, id, app_id, table_name, record_id, user_id, space_id, op, data,
-  field_timestamps, client_id, created_at, schema_version, actor, origin, opens, to_everyone, undated, size)
+  field_timestamps, client_id, created_at, schema_version, actor, origin, opens, to_everyone, undated, size,
+  source_change_id)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-  ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+  ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
 ";
 
 pub(super) const BURY: &str = "

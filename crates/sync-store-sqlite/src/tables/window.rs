@@ -244,6 +244,7 @@ pub(super) fn entry(row: &Row<'_>, scope: &Scope, app: &AppId) -> Outcome<Entry>
         opens: cell(row, 15)?,
         to_everyone: cell(row, 16)?,
         undated: cell(row, 17)?,
+        source_change_id: cell(row, 18)?,
     })
 }
 

@@ -301,7 +301,7 @@ fn tables(names: &str) -> Tables {
     )
 }
 
-fn user_id(user: &str) -> UserId {
+pub(super) fn user_id(user: &str) -> UserId {
     UserId::new(user).expect("an identifier")
 }
 

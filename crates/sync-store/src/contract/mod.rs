@@ -18,6 +18,8 @@ mod moving;
 mod outgoing;
 mod positions;
 mod replica;
+mod row_device;
+mod rows;
 mod scopes;
 mod size;
 mod wire;
@@ -36,6 +38,8 @@ pub use merging::*;
 pub use moving::*;
 pub use outgoing::*;
 pub use positions::*;
+pub use row_device::RowDevice;
+pub use rows::*;
 pub use scopes::*;
 pub use size::*;
 pub use wire::*;
@@ -156,6 +160,18 @@ macro_rules! contract_suite {
             pages_of_an_import_do_not_go_back_for_ever
             nothing_is_served_while_an_import_is_under_way
             an_import_goes_on_after_its_end_until_something_is_pushed
+            a_change_stands_if_its_device_knew_the_version
+            a_row_in_which_nothing_differs_has_a_new_version
+            an_upload_sent_again_is_known_by_what_it_says
+            a_refused_change_leaves_nothing
+            changes_of_one_row_in_one_upload_stand_one_after_the_other
+            a_row_needs_the_rows_that_it_refers_to
+            a_page_is_whole_in_itself
+            a_download_is_read_page_by_page
+            both_dialects_work_on_one_record
+            a_rows_client_never_gets_half_a_row
+            what_can_never_be_a_row_is_answered_alone_and_kept
+            devices_of_both_dialects_end_alike
             it_answers_as_the_store_in_memory
         }
     };

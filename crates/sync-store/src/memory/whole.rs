@@ -84,6 +84,7 @@ impl Inner {
         let before = (self.grants.len(), self.parked.len());
         self.grants.retain(|(member, _), _| member != user);
         self.parked.retain(|(owner, ..)| owner != user);
+        self.uploads.retain(|(owner, ..), _| owner != user);
         erased.grants = before.0 - self.grants.len();
         erased.parked = before.1 - self.parked.len();
         for Row { entry, .. } in self.log.values_mut() {
