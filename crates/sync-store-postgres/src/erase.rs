@@ -13,7 +13,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::failure::Failure;
 use crate::page::{number, unreadable};
-use crate::queries::{self, own, whole as sql};
+use crate::queries::{self, own, rows, whole as sql};
 use crate::session::{Acting, Session, answered, read_grants};
 use crate::store::PostgresStore;
 use crate::write::column;
@@ -67,6 +67,7 @@ impl PostgresStore {
                 let mut erased = erase_records(session, &personal(user)).await?;
                 let name: [&(dyn ToSql + Sync); 1] = [&user.as_str()];
                 erased.parked = execute(session, sql::ERASE_PARKED, &name).await?;
+                execute(session, rows::ERASE_UPLOADS, &name).await?;
                 // A live row never outlives its record.
                 if erased.next.is_none() {
                     erased += erase_written(session, user, erasure).await?;

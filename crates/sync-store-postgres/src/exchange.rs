@@ -85,27 +85,35 @@ impl PostgresStore {
     ) -> Result<Page, Failure> {
         let writes = decision.writes(base);
         let pens = Pens::of(session).await?;
-        let [read, commit] = session
-            .statements([page::statement(window), queries::COMMIT])
-            .await?;
+        let [read] = session.statements([page::statement(window)]).await?;
         let connection = session.connection();
+        let push = decision.push();
+        let of = (&push.caller.user, &push.app, push.now);
         let work = try_join(
-            write(connection, &pens, decision.push(), &writes),
+            write(connection, &pens, of, &writes),
             page::read(connection, &read, window),
         );
-        let commit = connection.execute(&commit, &[]);
-        let (_, rows) = match self.before_commit() {
-            None => answered(try_join(work, commit)).await?.0,
-            Some(before_commit) => {
-                let done = answered(work).await?;
-                if before_commit().await == Fate::RollBack {
-                    return Err(StoreError::unavailable("rolled back by fault injection").into());
-                }
-                answered(commit).await?;
-                done
-            }
-        };
+        let ((), rows) = self.commit(session, work).await?;
         Ok(page::fill(&rows, &window.app)?)
+    }
+
+    /// Does the last work of a transaction and commits: one wait, unless fault injection asks for its own.
+    pub(crate) async fn commit<T>(
+        &self,
+        session: &Session,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Failure> {
+        let [commit] = session.statements([queries::COMMIT]).await?;
+        let commit = session.connection().execute(&commit, &[]);
+        let Some(before_commit) = self.before_commit() else {
+            return Ok(answered(try_join(work, commit)).await?.0);
+        };
+        let done = answered(work).await?;
+        if before_commit().await == Fate::RollBack {
+            return Err(StoreError::unavailable("rolled back by fault injection").into());
+        }
+        answered(commit).await?;
+        Ok(done)
     }
 
     /// Tries once to pull.

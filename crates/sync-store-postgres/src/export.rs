@@ -105,8 +105,8 @@ fn parked(row: &Row) -> Found {
 }
 
 fn change(row: &Row) -> Found {
-    let app = AppId::new(row.get(19)).map_err(unreadable)?;
-    let dead_since: Option<SystemTime> = row.get(20);
+    let app = AppId::new(row.get(20)).map_err(unreadable)?;
+    let dead_since: Option<SystemTime> = row.get(21);
     let entry = Box::new(page::entry(row, &app)?);
     Ok((Item::Change(entry, dead_since.map(millis)), 0))
 }

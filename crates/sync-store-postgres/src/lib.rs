@@ -36,6 +36,7 @@ mod pool;
 mod queries;
 mod relay;
 mod replaced;
+mod rows;
 mod session;
 mod standing;
 mod store;

@@ -94,6 +94,7 @@ pub(crate) fn entry(row: &Row, app: &AppId) -> Result<Entry, StoreError> {
         opens: row.get(16),
         to_everyone: row.get(17),
         undated: row.get(18),
+        source_change_id: row.get(19),
     })
 }
 

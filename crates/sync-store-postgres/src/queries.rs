@@ -8,6 +8,7 @@ pub(crate) mod live;
 pub(crate) mod moves;
 pub(crate) mod own;
 pub(crate) mod replaced;
+pub(crate) mod rows;
 pub(crate) mod upkeep;
 pub(crate) mod whole;
 
@@ -178,7 +179,8 @@ select
     page.origin,
     page.opens,
     page.to_everyone,
-    page.undated
+    page.undated,
+    page.source_change_id
 from (
     select
         found.*,
@@ -237,7 +239,8 @@ select
     page.origin,
     page.opens,
     page.to_everyone,
-    page.undated
+    page.undated,
+    page.source_change_id
 from (
     select
         found.*,
@@ -309,7 +312,8 @@ insert into sync_changes (
     opens,
     to_everyone,
     undated,
-    size
+    size,
+    source_change_id
 )
 select
     $1,
@@ -333,7 +337,8 @@ from unnest(
     $17::boolean[],
     $18::boolean[],
     $19::boolean[],
-    $20::integer[]
+    $20::integer[],
+    $21::bigint[]
 ) as new";
 
 /// Marks rows dead: $1 since when, $2 positions, $3 the scopes they are in.
@@ -425,6 +430,7 @@ mod tests {
             include_str!("queries/live.rs"),
             include_str!("queries/moves.rs"),
             include_str!("queries/own.rs"),
+            include_str!("queries/rows.rs"),
             include_str!("queries/upkeep.rs"),
             include_str!("queries/whole.rs"),
         ];

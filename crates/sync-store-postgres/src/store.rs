@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use deadpool_postgres::{Object, Pool};
+use sync_protocol::rows::DownloadPage;
 use sync_protocol::{Answer, AppId, Millis, UserId, Value};
 use sync_store::{
-    Delta, Erased, Erasure, Export, Exported, Grant, Importer, Membership, ParkedChange, Pending,
-    Position, Promoted, Promotion, Pull, Push, Pushed, Regranted, Rules, Stats, Store, StoreError,
-    Swept,
+    Delta, Download, Erased, Erasure, Export, Exported, Grant, Importer, Membership, ParkedChange,
+    Pending, Position, Promoted, Promotion, Pull, Push, Pushed, Regranted, Rules, Stats, Store,
+    StoreError, Swept, Upload, Uploaded,
 };
 use tokio_postgres::Row;
 
@@ -45,6 +46,10 @@ const STATEMENTS: &[&str] = &[
     queries::own::PARK,
     queries::own::CLEAR_PARKED,
     queries::own::PARKED,
+    queries::rows::UPLOADS,
+    queries::rows::KEEP_UPLOADS,
+    queries::rows::ROWS_STANDING,
+    queries::rows::ROWS,
     queries::COMMIT,
     queries::ROLLBACK,
 ];
@@ -185,15 +190,12 @@ impl Store for PostgresStore {
         Box::pin(async move { until_done(|| self.try_push(&push)).await })
     }
 
-    fn upload(&self, _upload: sync_store::Upload) -> Pending<'_, sync_store::Uploaded> {
-        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    fn upload(&self, upload: Upload) -> Pending<'_, Uploaded> {
+        Box::pin(async move { until_done(|| self.try_upload(&upload)).await })
     }
 
-    fn download(
-        &self,
-        _download: sync_store::Download,
-    ) -> Pending<'_, sync_protocol::rows::DownloadPage> {
-        Box::pin(std::future::ready(Err(StoreError::fault("not yet"))))
+    fn download(&self, download: Download) -> Pending<'_, DownloadPage> {
+        Box::pin(async move { until_done(|| self.try_download(&download)).await })
     }
 
     fn pull(&self, pull: Pull) -> Pending<'_, Answer> {

@@ -14,7 +14,7 @@ use tokio_postgres::types::ToSql;
 use crate::failure::Failure;
 use crate::instant::instant;
 use crate::page::{self, number};
-use crate::queries::upkeep;
+use crate::queries::{rows, upkeep};
 use crate::session::{Acting, Session, answered};
 use crate::store::PostgresStore;
 use crate::write::{array_literal, size};
@@ -53,7 +53,8 @@ struct Shortened {
 }
 
 impl PostgresStore {
-    /// Strips one batch of deleted records, then removes one batch of dead rows: two transactions.
+    /// Strips one batch of deleted records, then removes one batch of dead rows, then forgets one of uploads: three
+    /// transactions.
     pub(crate) async fn sweep_once(&self, now: Millis) -> Result<Swept, Failure> {
         let before = instant(Millis(now.0.saturating_sub(self.rules().history_millis)));
         let session = Session::take(self.pool()).await?;
@@ -62,12 +63,16 @@ impl PostgresStore {
         let session = Session::take(self.pool()).await?;
         let outcome = remove_dead(&session, before).await;
         let (rows, more_rows) = session.close(outcome).await?;
+        let remembered = instant(self.rules().remembers_since(now));
+        let session = Session::take(self.pool()).await?;
+        let outcome = forget_uploads(&session, remembered).await;
+        let more_uploads = session.close(outcome).await?;
         // A record that cannot be stripped keeps no dead row from being removed.
         let (records, more_records) = stripped?;
         Ok(Swept {
             rows,
             records,
-            more: more_rows || more_records,
+            more: more_rows || more_records || more_uploads,
         })
     }
 }
@@ -217,7 +222,7 @@ impl Shortened {
     }
 
     fn add(&mut self, row: &Row) -> Result<(), StoreError> {
-        let app = AppId::new(row.get(19)).map_err(page::unreadable)?;
+        let app = AppId::new(row.get(20)).map_err(page::unreadable)?;
         let mut entry = page::entry(row, &app)?;
         entry.fields.retain(|(name, ..)| name == deleted_at());
         self.positions.push(entry.position.0);
@@ -239,4 +244,14 @@ async fn remove_dead(session: &Session, before: SystemTime) -> Result<(usize, bo
     let bytes: i64 = removed.iter().map(|row| row.get::<_, i64>(0)).sum();
     let more = number(removed.len()) >= ROWS || bytes >= ROW_BYTES;
     Ok((removed.len(), more))
+}
+
+/// Forgets uploads of this time or before; whether there may be more.
+async fn forget_uploads(session: &Session, before: SystemTime) -> Result<bool, Failure> {
+    answered(session.open(Acting::Maintenance, "")).await?;
+    let limits: [&(dyn ToSql + Sync); 2] = [&before, &ROWS];
+    let forgotten = session.connection().execute(rows::FORGET_UPLOADS, &limits);
+    let forgotten = answered(forgotten).await?;
+    session.commit().await?;
+    Ok(i64::try_from(forgotten).is_ok_and(|forgotten| forgotten >= ROWS))
 }

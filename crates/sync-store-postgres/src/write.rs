@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use deadpool_postgres::Object;
 use futures_util::future::try_join5;
 use openssl::sha::sha256;
-use sync_protocol::{AppId, EventId, Parked, SpaceId, UserId};
-use sync_store::{Entry, Push, RecordKey, RecordState, Writes};
+use sync_protocol::{AppId, EventId, Millis, Parked, SpaceId, UserId};
+use sync_store::{Entry, RecordKey, RecordState, Writes};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
 
@@ -61,21 +61,16 @@ impl Pens {
 pub(crate) async fn write(
     connection: &Object,
     pens: &Pens,
-    push: &Push,
+    (user, app, now): (&UserId, &AppId, Millis),
     writes: &Writes,
 ) -> Result<(), Error> {
-    let now = instant(push.now);
+    let now = instant(now);
     try_join5(
-        append(connection, pens, (&push.app, now), &writes.entries),
+        append(connection, pens, (app, now), &writes.entries),
         bury(connection, pens, now, writes),
-        keep(connection, pens, (&push.app, now), &writes.records),
-        remove(connection, pens, &push.app, &writes.gone),
-        park(
-            connection,
-            pens,
-            (&push.caller.user, &push.app, now),
-            &writes.parked,
-        ),
+        keep(connection, pens, (app, now), &writes.records),
+        remove(connection, pens, app, &writes.gone),
+        park(connection, pens, (user, app, now), &writes.parked),
     )
     .await
     .map(|_| ())
@@ -90,7 +85,7 @@ async fn append(
     if entries.is_empty() {
         return Ok(());
     }
-    let parameters: [&(dyn ToSql + Sync); 20] = [
+    let parameters: [&(dyn ToSql + Sync); 21] = [
         &app.as_str(),
         &now,
         &column(entries, |entry| entry.position.0),
@@ -115,6 +110,7 @@ async fn append(
         &column(entries, |entry| entry.to_everyone),
         &column(entries, |entry| entry.undated),
         &column(entries, |entry| size(entry.written_size())),
+        &column(entries, |entry| entry.source_change_id),
     ];
     connection
         .execute(&pens.append, &parameters)

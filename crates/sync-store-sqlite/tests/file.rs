@@ -76,6 +76,7 @@ fn a_migration_is_done_once_and_told() {
         "applied 0002_spaces",
         "applied 0003_erase",
         "applied 0004_import",
+        "applied 0005_rows",
     ];
     assert_eq!(migrate(&path), Ok(applied.map(str::to_owned).to_vec()));
     assert_eq!(migrate(&path), Ok(Vec::new()));
@@ -89,7 +90,7 @@ fn a_check_says_what_it_finds_beside_a_server() {
     let report = check(&path).expect("a sound database");
     for line in [
         "journal mode wal",
-        "schema version 4, up to date",
+        "schema version 5, up to date",
         "integrity ok",
     ] {
         assert!(

@@ -71,6 +71,8 @@ CREATE TABLE sync_grants (
 INSERT INTO sync_grants SELECT user_id, space_id, role, position FROM later;
 DROP TABLE later;
 DROP TABLE sync_import;
+DROP TABLE sync_uploads;
+ALTER TABLE sync_changes DROP COLUMN source_change_id;
 DELETE FROM sync_migrations WHERE version >= 2;
 ";
 
@@ -99,7 +101,8 @@ async fn a_database_of_before_keeps_its_grants_and_what_was_denied() {
         Ok([
             "applied 0002_spaces",
             "applied 0003_erase",
-            "applied 0004_import"
+            "applied 0004_import",
+            "applied 0005_rows"
         ]
         .map(str::to_owned)
         .into())

@@ -111,6 +111,7 @@ select
     opens,
     to_everyone,
     undated,
+    source_change_id,
     app_id
 from sync_changes
 where position = any($1)

@@ -66,6 +66,7 @@ select
     page.opens,
     page.to_everyone,
     page.undated,
+    page.source_change_id,
     page.app_id,
     page.dead_since
 from (
@@ -107,6 +108,7 @@ select
     page.opens,
     page.to_everyone,
     page.undated,
+    page.source_change_id,
     page.app_id,
     page.dead_since
 from (
@@ -149,6 +151,7 @@ select
     page.opens,
     page.to_everyone,
     page.undated,
+    page.source_change_id,
     page.app_id,
     page.dead_since
 from (

@@ -88,10 +88,10 @@ fn parked(row: &Row<'_>) -> Outcome<(Item, i64)> {
 }
 
 fn change(row: &Row<'_>) -> Outcome<(Item, i64)> {
-    let scope = Scope::from_key(row.get_ref(18)?.as_str()?);
+    let scope = Scope::from_key(row.get_ref(19)?.as_str()?);
     let scope = scope.ok_or_else(|| Failure::fault("a scope cannot be read"))?;
-    let app = AppId::new(row.get_ref(19)?.as_str()?).map_err(unreadable)?;
+    let app = AppId::new(row.get_ref(20)?.as_str()?).map_err(unreadable)?;
     let entry = window::entry(row, &scope, &app)?;
-    let dead_since: Option<i64> = row.get(20)?;
+    let dead_since: Option<i64> = row.get(21)?;
     Ok((Item::Change(Box::new(entry), dead_since.map(Millis)), 0))
 }

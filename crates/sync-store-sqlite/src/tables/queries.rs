@@ -438,7 +438,7 @@ LIMIT ?3
 pub(super) const WRITTEN: &str = "
 -- written
 SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
-  schema_version, actor, origin, opens, to_everyone, undated, scope, app_id, dead_since
+  schema_version, actor, origin, opens, to_everyone, undated, source_change_id, scope, app_id, dead_since
 FROM sync_changes INDEXED BY sync_changes_event
 WHERE user_id = ?1
   AND id >= ?2
@@ -449,7 +449,7 @@ LIMIT ?3
 pub(super) const LIVE_BEHIND: &str = "
 -- live_behind
 SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
-  schema_version, actor, origin, opens, to_everyone, undated, scope, app_id, dead_since
+  schema_version, actor, origin, opens, to_everyone, undated, source_change_id, scope, app_id, dead_since
 FROM sync_changes INDEXED BY sync_changes_live
 WHERE scope = ?1
   AND (app_id, position) > (?2, ?3)
@@ -461,7 +461,7 @@ LIMIT ?4
 pub(super) const DEAD_BEHIND: &str = "
 -- dead_behind
 SELECT size, position, table_name, record_id, id, op, data, field_timestamps, user_id, client_id, space_id, created_at,
-  schema_version, actor, origin, opens, to_everyone, undated, scope, app_id, dead_since
+  schema_version, actor, origin, opens, to_everyone, undated, source_change_id, scope, app_id, dead_since
 FROM sync_changes INDEXED BY sync_changes_buried
 WHERE scope = ?1
   AND position > ?2

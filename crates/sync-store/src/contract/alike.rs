@@ -6,11 +6,17 @@ use serde_json::{Value as Json, json};
 use sync_protocol::Millis;
 
 use super::device::{Device, START, TIMES};
+use super::row_device::RowDevice;
 use super::size::sweep_all;
-use crate::{MemoryStore, Occasion, Role, Rules, Store};
+use crate::{MemoryStore, Occasion, OwnRows, Role, Rules, Store};
 
 const SEEDS: u64 = 12;
 const REQUESTS: usize = 100;
+/// The records of rows clients.
+const ROWS: [&str; 2] = [
+    "00000000-0000-4000-8000-000000000001",
+    "00000000-0000-4000-8000-000000000002",
+];
 
 /// Sends the same random requests to the store and to the one in memory: every answer is the same, to the byte.
 pub async fn it_answers_as_the_store_in_memory(store: Arc<dyn Store>) {
@@ -53,6 +59,8 @@ struct World {
     stores: [Arc<dyn Store>; 2],
     /// Each device as the store knows it, and as the oracle does.
     devices: Vec<[Device; 2]>,
+    /// The same, of those that speak the rows dialect.
+    row_devices: Vec<[RowDevice; 2]>,
     seed: u64,
     now: Millis,
     pushed: Vec<(usize, String)>,
@@ -71,9 +79,21 @@ impl World {
             .iter()
             .flat_map(|user| ["a", "b", ""].map(|client| device(user, client)))
             .collect();
+        let row_device = |user: &str, client: &str| {
+            [
+                RowDevice::new(store, user, client),
+                RowDevice::new(oracle, user, client),
+            ]
+        };
+        // One of them speaks both, under one name.
+        let row_devices = names
+            .iter()
+            .flat_map(|user| ["a", "phone"].map(|client| row_device(user, client)))
+            .collect();
         Self {
             stores: [store.clone(), oracle.clone()],
             devices,
+            row_devices,
             seed,
             now,
             pushed: Vec::new(),
@@ -86,7 +106,9 @@ impl World {
         for device in &mut self.devices[who] {
             device.now = self.now;
         }
-        match dice.throw(12) {
+        match dice.throw(16) {
+            12..14 => self.upload(dice, place).await,
+            14 => self.download(dice, place).await,
             0..5 => {
                 let changes = self.random_changes(dice).to_string();
                 self.push(who, &changes, place).await;
@@ -144,6 +166,58 @@ impl World {
         assert_eq!(json!(answer), json!(expected), "{place}: pull of {table:?}");
     }
 
+    async fn upload(&mut self, dice: &mut Dice, place: &str) {
+        let changes: Json = (0..=dice.throw(3))
+            .map(|_| {
+                let mut change = json!({
+                    "source_change_id": dice.throw(20),
+                    "table": dice.pick(&["tasks", "lists"]),
+                    "op": dice.pick(&["INSERT", "UPDATE", "UPDATE", "DELETE", "x"]),
+                    "pk": dice.pick(&ROWS),
+                    "server_version": dice.throw(5),
+                });
+                if change["op"] != "DELETE" {
+                    let mut payload = json!({});
+                    for name in ["title", "done", "list"] {
+                        if dice.throw(3) > 0 {
+                            payload[name] = self.random_value(dice);
+                        }
+                    }
+                    change["payload"] = payload;
+                }
+                change
+            })
+            .collect();
+        let who = dice.throw(self.row_devices.len());
+        let [device, oracle] = &mut self.row_devices[who];
+        (device.now, oracle.now) = (self.now, self.now);
+        let (uploaded, expected) = (
+            device.upload(changes.clone()).await,
+            oracle.upload(changes.clone()).await,
+        );
+        assert_eq!(
+            (json!(uploaded.answer), uploaded.touched),
+            (json!(expected.answer), expected.touched),
+            "{place}: upload of {changes}"
+        );
+    }
+
+    async fn download(&mut self, dice: &mut Dice, place: &str) {
+        let limit = dice.pick(&[1, 2, 1000]);
+        let own = dice.pick(&[OwnRows::LeftOut, OwnRows::Included]);
+        let who = dice.throw(self.row_devices.len());
+        let [device, oracle] = &mut self.row_devices[who];
+        let (read, expected) = (
+            device.catch_up(limit, own).await,
+            oracle.catch_up(limit, own).await,
+        );
+        assert_eq!(read, expected, "{place}: download");
+        assert_eq!(device.after, oracle.after, "{place}");
+        if dice.throw(4) == 0 {
+            (device.after, oracle.after) = (0, 0);
+        }
+    }
+
     /// Sweeps as if the history window of all there is had passed.
     async fn sweep(&self, place: &str) {
         let later = Millis(self.now.0 + Rules::default().history_millis);
@@ -198,7 +272,7 @@ impl World {
     fn random_change(&self, dice: &mut Dice) -> Json {
         let mut change = json!({
             "table": dice.pick(&["tasks", "lists"]),
-            "id": dice.pick(&["r1", "r2", "r3"]),
+            "id": dice.pick(&["r1", ROWS[0], ROWS[1]]),
             "op": dice.pick(&["insert", "update", "update", "delete"]),
         });
         let mut data = json!({});

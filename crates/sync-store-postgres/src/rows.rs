@@ -1,0 +1,290 @@
+//! Upload and download of the rows dialect: one transaction each, on the user's personal scope alone.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::{try_join, try_join_all, try_join3};
+use sync_protocol::rows::DownloadPage;
+use sync_protocol::{AppId, Op, RecordId, TableName};
+use sync_store::{
+    Download, DownloadBegun, FoundRow, Loaded, Logged, Position, Reach, RecordKey, Scope,
+    StoreError, Upload, UploadDecision, UploadIntake, UploadLoaded, UploadWrites, Uploaded, Wanted,
+    imported,
+};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::exchange::{enter, read_loaded, records};
+use crate::failure::Failure;
+use crate::instant::{instant, millis};
+use crate::page::{number, unreadable};
+use crate::queries::{self, rows as sql};
+use crate::session::{After, Mode, Session, answered};
+use crate::store::PostgresStore;
+use crate::write::{Pens, column, write};
+
+impl PostgresStore {
+    /// Tries once to take an upload.
+    pub(crate) async fn try_upload(&self, upload: &Upload) -> Result<Uploaded, Failure> {
+        let session = Session::take(self.pool()).await?;
+        let outcome = self.upload_within(&session, upload).await;
+        session.close(outcome).await
+    }
+
+    async fn upload_within(&self, session: &Session, upload: &Upload) -> Result<Uploaded, Failure> {
+        let user = &upload.caller.user;
+        session.begin(user, Mode::ToWrite, After::Nothing).await?;
+        let intake = UploadIntake::new(upload.clone());
+        let loaded = load(session, &intake).await?;
+        let decision = intake.decide(&loaded)?;
+        let base = self
+            .drawer()
+            .draw(decision.positions(), decision.now())
+            .await?;
+        let writes = decision.writes(base);
+        self.write_upload(session, &decision, &writes).await?;
+        Ok(decision.answer(base))
+    }
+
+    /// Writes and commits: one wait, unless fault injection asks for its own.
+    async fn write_upload(
+        &self,
+        session: &Session,
+        decision: &UploadDecision,
+        writes: &UploadWrites,
+    ) -> Result<(), Failure> {
+        let (caller, now) = (decision.caller(), decision.now());
+        let pens = Pens::of(session).await?;
+        let [keep] = session.statements([sql::KEEP_UPLOADS]).await?;
+        let connection = session.connection();
+        let apps = writes.apps.iter();
+        let apps =
+            apps.map(|(app, of_app)| write(connection, &pens, (&caller.user, app, now), of_app));
+        let logged: Vec<_> = writes.logged.iter().collect();
+        let kept = async {
+            if logged.is_empty() {
+                return Ok(0);
+            }
+            let parameters: [&(dyn ToSql + Sync); 6] = [
+                &caller.user.as_str(),
+                &caller.client.as_str(),
+                &instant(now),
+                &column(&logged, |(id, _)| **id),
+                &column(&logged, |(_, logged)| signed(logged.digest)),
+                &column(&logged, |(_, logged)| logged.version),
+            ];
+            connection.execute(&keep, &parameters).await
+        };
+        let work = try_join(try_join_all(apps), kept);
+        self.commit(session, work).await.map(|_| ())
+    }
+
+    /// Tries once to answer a download.
+    pub(crate) async fn try_download(&self, download: &Download) -> Result<DownloadPage, Failure> {
+        let session = Session::take(self.pool()).await?;
+        let outcome = download_within(&session, download).await;
+        session.close(outcome).await
+    }
+}
+
+/// Enters the personal scope and loads what an upload is decided on: one wait.
+async fn load(session: &Session, intake: &UploadIntake) -> Result<UploadLoaded, Failure> {
+    let [load, uploads, standing] = session
+        .statements([queries::LOAD, sql::UPLOADS, sql::ROWS_STANDING])
+        .await?;
+    let caller = &intake.upload().caller;
+    let reach = Reach::new(&caller.user, &[]);
+    let ids = intake.change_ids();
+    let (user, source, scope) = (
+        caller.user.as_str(),
+        caller.client.as_str(),
+        intake.scope().key(),
+    );
+    let connection = session.connection();
+    let wanted: Vec<_> = intake.keys().iter().collect();
+    let loads = wanted
+        .iter()
+        .map(|(app, keys)| records(connection, &load, app, keys));
+    let uploads = async {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        connection.query(&uploads, &[&user, &source, &ids]).await
+    };
+    let none: Option<&str> = None;
+    let ((), (loaded, uploads, standing)) = answered(try_join(
+        enter(session, &reach, Vec::new()),
+        try_join3(
+            try_join_all(loads),
+            uploads,
+            connection.query_one(&standing, &[&scope, &none]),
+        ),
+    ))
+    .await?;
+    let mut records: BTreeMap<AppId, Loaded> = BTreeMap::new();
+    for ((app, keys), rows) in wanted.into_iter().zip(loaded) {
+        records.insert(app.clone(), read_loaded(&rows, &[], keys)?);
+    }
+    let logged = uploads.iter().map(|row| {
+        let logged = Logged {
+            digest: unsigned(row.get(1)),
+            version: row.get(2),
+        };
+        (row.get(0), logged)
+    });
+    Ok(UploadLoaded {
+        records,
+        logged: logged.collect(),
+        greatest: standing_of(&standing)?,
+    })
+}
+
+async fn download_within(session: &Session, download: &Download) -> Result<DownloadPage, Failure> {
+    let user = &download.caller.user;
+    session.begin(user, Mode::ToRead, After::Nothing).await?;
+    let reach = Reach::new(user, &[]);
+    let scope = reach.personal().clone();
+    let mut begun = DownloadBegun::new(download.clone());
+    let (standing, apps) = match &download.app {
+        Some(app) => {
+            let (standing, rows) = first_page(session, &reach, app, &begun).await?;
+            take(&mut begun, &rows)?;
+            (standing, vec![app.as_str().to_owned()])
+        }
+        None => {
+            let standing = standing(session, &reach, None).await?;
+            let apps: Option<Vec<String>> = standing.get(2);
+            (standing, apps.unwrap_or_default())
+        }
+    };
+    let horizon = standing_of(&standing)?;
+    while let Some(wanted) = begun.wanted() {
+        let rows = answered(find(session, &scope, &apps, wanted, begun.left_out())).await?;
+        take(&mut begun, &rows)?;
+    }
+    loop {
+        let missing = begun.missing_parents();
+        if missing.is_empty() {
+            break;
+        }
+        for (app, keys) in missing {
+            let rows = find_by_key(session, &scope, &app, &keys).await?;
+            let found = rows.iter().map(read_row).collect::<Result<_, _>>()?;
+            begun.take_parents(found)?;
+        }
+    }
+    session.commit().await?;
+    Ok(begun.answer(horizon))
+}
+
+/// Enters the personal scope, and reads where an app stands and its first page: one wait. Whatever is live in the scope, which
+/// is locked, is at or below where it stands.
+async fn first_page(
+    session: &Session,
+    reach: &Reach,
+    app: &AppId,
+    begun: &DownloadBegun,
+) -> Result<(Row, Vec<Row>), Failure> {
+    let apps = vec![app.as_str().to_owned()];
+    let scope = reach.personal();
+    let rows = async {
+        match begun.wanted() {
+            Some(wanted) => find(session, scope, &apps, wanted, begun.left_out()).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let (standing, rows) =
+        futures_util::future::join(standing(session, reach, Some(app)), answered(rows)).await;
+    Ok((standing?, rows?))
+}
+
+/// Enters the personal scope, and reads where it stands.
+async fn standing(session: &Session, reach: &Reach, app: Option<&AppId>) -> Result<Row, Failure> {
+    let [statement] = session.statements([sql::ROWS_STANDING]).await?;
+    let (scope, app) = (reach.personal().key(), app.map(AppId::as_str));
+    let connection = session.connection();
+    let ((), row) = answered(try_join(
+        enter(session, reach, Vec::new()),
+        connection.query_one(&statement, &[&scope, &app]),
+    ))
+    .await?;
+    Ok(row)
+}
+
+/// The newest position, unless an import is under way.
+fn standing_of(row: &Row) -> Result<Position, StoreError> {
+    imported(Position(row.get(1)))?;
+    Ok(Position(row.get(0)))
+}
+
+async fn find(
+    session: &Session,
+    scope: &Scope,
+    apps: &[String],
+    wanted: Wanted,
+    left_out: Option<&str>,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let connection = session.connection();
+    let statement = connection.prepare_cached(sql::ROWS).await?;
+    let parameters: [&(dyn ToSql + Sync); 7] = [
+        &scope.key(),
+        &apps,
+        &wanted.after.0,
+        &wanted.until.0,
+        &number(wanted.rows),
+        &left_out,
+        &number(wanted.bytes),
+    ];
+    connection.query(&statement, &parameters).await
+}
+
+async fn find_by_key(
+    session: &Session,
+    scope: &Scope,
+    app: &AppId,
+    keys: &[RecordKey],
+) -> Result<Vec<Row>, Failure> {
+    let [statement] = session.statements([sql::ROWS_BY_KEY]).await?;
+    let tables = column(keys, |key| key.table.as_str());
+    let records = column(keys, |key| key.record.as_str());
+    let (scope, app) = (scope.key(), app.as_str());
+    let parameters: [&(dyn ToSql + Sync); 4] = [&scope, &app, &tables, &records];
+    answered(session.connection().query(&statement, &parameters)).await
+}
+
+/// Takes rows up to the first that does not fit.
+fn take(begun: &mut DownloadBegun, rows: &[Row]) -> Result<(), StoreError> {
+    let fitting = rows.iter().take_while(|row| row.get::<_, bool>(11));
+    let found = fitting.map(read_row).collect::<Result<Vec<_>, _>>()?;
+    let is_cut = found.len() < rows.len();
+    begun.take(found, is_cut)
+}
+
+/// Reads a row, in the order of the columns of [`sql::ROWS`].
+fn read_row(row: &Row) -> Result<FoundRow, StoreError> {
+    let earlier: Option<Vec<String>> = row.get(12);
+    let mut data = earlier.unwrap_or_default();
+    data.push(row.get(13));
+    Ok(FoundRow {
+        position: Position(row.get(0)),
+        app: AppId::new(row.get(1)).map_err(unreadable)?,
+        table: TableName::new(row.get(2)).map_err(unreadable)?,
+        record: RecordId::new(row.get(3)).map_err(unreadable)?,
+        op: Op::parse(row.get(4)).ok_or_else(|| unreadable("an op"))?,
+        client: row.get(5),
+        source_change_id: row.get(6),
+        to_everyone: row.get(7),
+        received: millis(row.get(8)),
+        version: row.get(9),
+        state: row.get(10),
+        data,
+    })
+}
+
+/// A digest as its column has it.
+fn signed(digest: u64) -> i64 {
+    i64::from_le_bytes(digest.to_le_bytes())
+}
+
+fn unsigned(digest: i64) -> u64 {
+    u64::from_le_bytes(digest.to_le_bytes())
+}
