@@ -256,3 +256,23 @@ impl IntoResponse for Refusal {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_of_a_retry_has_the_status_that_rows_clients_know() {
+        let app = || AppId::new("business").expect("a name");
+        let table = || TableName::new("users").expect("a name");
+        for (refusal, status, code) in [
+            (Refusal::UnknownFailure, 404, "not_found"),
+            (Refusal::RetryBusy, 409, "retry_in_progress"),
+            (Refusal::NoHandler(app(), table()), 500, "retry_failed"),
+        ] {
+            assert_eq!((refusal.status().as_u16(), refusal.code()), (status, code));
+        }
+        let text = Refusal::NoHandler(app(), table()).to_string();
+        assert!(text.contains("business.users") && text.contains("SYNC_TABLES"));
+    }
+}
