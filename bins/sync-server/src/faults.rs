@@ -1,5 +1,6 @@
 //! What is to be said of settings before anything starts: by what a command cannot run, and which parts they leave off.
 
+use sync_access::MIN_SECRET_BYTES;
 use sync_notify_nats::NatsError;
 
 use crate::commands::Command;
@@ -29,8 +30,10 @@ impl Settings {
             faults.push("JWKS_URL is not set: nobody could sign in. Set it to the address of your issuer's keys, or try `sync-server dev`".to_owned());
         }
         let secret = self.jwt_secret.as_ref();
-        if secret.is_some_and(|secret| secret.len() < 32) {
-            faults.push("JWT_SECRET must have at least 32 bytes".to_owned());
+        if secret.is_some_and(|secret| secret.len() < MIN_SECRET_BYTES) {
+            faults.push(format!(
+                "JWT_SECRET must have at least {MIN_SECRET_BYTES} bytes"
+            ));
         }
         let database = self.database();
         if let (Command::Dev, Ok(Database::Postgres(_))) = (command, database) {
@@ -65,10 +68,6 @@ impl Settings {
             format!("{adapter}: off, {setting} is not set; {so}")
         };
         let unset = |setting: &Option<String>, line: String| setting.is_none().then_some(line);
-        let rows = match self.jwt_secret {
-            Some(_) => "rows tokens: off, JWT_SECRET is set, but this version does not use it yet; tokens are verified by JWKS_URL alone".to_owned(),
-            None => off("rows tokens", "JWT_SECRET", "tokens are verified by JWKS_URL alone"),
-        };
         let adapters = [
             unset(
                 &self.mana_credits_url,
@@ -82,7 +81,14 @@ impl Settings {
                     "grants stay as they are, at first none",
                 ),
             ),
-            Some(rows),
+            unset(
+                &self.jwt_secret,
+                off(
+                    "rows tokens",
+                    "JWT_SECRET",
+                    "tokens are verified by JWKS_URL alone",
+                ),
+            ),
             self.calls_out_only(),
             self.nats_off(),
         ];

@@ -10,6 +10,7 @@ mod import;
 mod limits;
 mod logging;
 mod nodes;
+mod rows;
 mod serve;
 mod settings;
 mod sweep;

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::Command;
 use crate::nodes::Nodes;
+use crate::rows::SCHEMA_VERSION;
 use crate::settings::{Database, KeyHosts, Settings};
 use crate::{access, database, logging, sweep, welcome};
 
@@ -61,6 +62,8 @@ pub(crate) async fn serve(command: &Command, settings: &Settings) -> Result<(), 
         development_issuer,
         hub,
         relay: nodes.relay.clone(),
+        rows: Arc::new(settings.rows.tables()),
+        schema_version: SCHEMA_VERSION,
         metrics: Metrics::new(),
         limits: limits(command, settings)?,
     };
@@ -124,6 +127,7 @@ pub(crate) fn verifier(
             KeyHosts::Anywhere => sync_access::KeyHosts::Anywhere,
         },
         fixed_keys: issuer.map(DevelopmentIssuer::key_set),
+        rows_secret: settings.jwt_secret.clone(),
         issuer: settings.jwt_issuer.clone(),
         audience: settings.jwt_audience.clone(),
         ..VerifierSettings::default()

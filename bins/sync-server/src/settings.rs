@@ -13,6 +13,7 @@ use sync_transport::Origins;
 
 use crate::commands::Command;
 use crate::limits::LimitSettings;
+use crate::rows::RowSettings;
 
 /// The database that is used when none is named.
 const DEFAULT_DATABASE: &str = "sqlite:sync-data/sync.db";
@@ -72,7 +73,7 @@ pub(crate) struct Settings {
     /// What the `aud` of a token must be or hold; not looked at if unset
     #[arg(long, env = "JWT_AUDIENCE", global = true, hide_env_values = true)]
     pub(crate) jwt_audience: Option<String>,
-    /// A secret of at least 32 bytes for the tokens of rows clients (a later version reads it)
+    /// A secret of at least 32 bytes by which tokens of rows clients may be signed (HS256); `dev` takes a flag only
     #[arg(long, env = "JWT_SECRET", global = true, hide_env_values = true)]
     pub(crate) jwt_secret: Option<String>,
     /// The membership service, which says who is in which space; `dev` takes a flag only
@@ -153,6 +154,8 @@ pub(crate) struct Settings {
     pub(crate) sync_pool_size: u16,
     #[command(flatten)]
     pub(crate) limits: LimitSettings,
+    #[command(flatten)]
+    pub(crate) rows: RowSettings,
     /// Days for which dead rows and the values of deleted records are kept
     #[arg(long, env = "SYNC_HISTORY_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=3650), global = true, hide_env_values = true)]
     pub(crate) sync_history_days: u16,
@@ -228,6 +231,7 @@ impl Settings {
             self.database_url = DEFAULT_DATABASE.to_owned();
         }
         self.jwks_url = None;
+        self.jwt_secret.take_if(|_| !is_flag("jwt_secret"));
         self.mana_auth_url.take_if(|_| !is_flag("mana_auth_url"));
         self.mana_credits_url
             .take_if(|_| !is_flag("mana_credits_url"));

@@ -186,6 +186,10 @@ fn a_bad_setting_keeps_the_server_from_starting_and_is_named() {
         (vec![KEYS, ("CORS_ORIGINS", "example.org")], "CORS_ORIGINS"),
         (vec![KEYS, ("JWT_SECRET", "short")], "JWT_SECRET"),
         (
+            vec![KEYS, ("SYNC_UPLOAD_CHANGES", "0")],
+            "SYNC-UPLOAD-CHANGES",
+        ),
+        (
             vec![KEYS, ("SYNC_TRUSTED_PROXIES", "10.0.0.0/99")],
             "SYNC_TRUSTED_PROXIES",
         ),
@@ -374,6 +378,8 @@ fn an_empty_setting_counts_as_unset() {
         "SYNC_RATE_PER_ADDRESS",
         "SYNC_CONNECTIONS_PER_ADDRESS",
         "SYNC_TRUSTED_PROXIES",
+        "SYNC_UPLOAD_CHANGES",
+        "SYNC_UPLOAD_PAYLOAD_BYTES",
         "SYNC_HISTORY_DAYS",
         "SYNC_CLOCK_SKEW_SECONDS",
     ];

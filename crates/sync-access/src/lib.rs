@@ -19,6 +19,10 @@
 //! audience keeps them out. `exp` is required, `nbf` is honoured, `iss` and `aud` are compared when
 //! configured.
 //!
+//! Clients of the rows dialect may bring tokens that are signed with a secret (HS256), if one of at
+//! least [`MIN_SECRET_BYTES`] is set; these count for [`Verifier::verify_rows`] alone and need no
+//! `kid`. A key of a key set never checks such a signature, and the secret checks no other.
+//!
 //! # Keys
 //!
 //! ```text
@@ -89,6 +93,7 @@ mod membership_answer;
 mod memberships;
 mod remembered;
 mod ring;
+mod secret;
 mod service_keys;
 mod source;
 mod token;
@@ -112,6 +117,7 @@ pub use ring::{
     KEEP_KEYS, KeysFound, REFRESH_KEYS, RETRY_FETCH, SourceReport, UNATTENDED_KEYS,
     UNKNOWN_KEY_COOL_DOWN,
 };
+pub use secret::MIN_SECRET_BYTES;
 pub use service_keys::{
     DevelopmentKeys, MAX_SERVICE_KEYS, ServiceKeys, ServiceName, is_known_to_everybody,
 };

@@ -14,11 +14,22 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// before them (RFC 7515, 4.1.9).
 const ACCEPTED_TYPES: [&str; 2] = ["jwt", "at+jwt"];
 
+/// The algorithm of tokens that are signed with a secret.
+const BY_SECRET: &str = "HS256";
+
+/// How a token says that it is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Signing {
+    /// With the key of this name.
+    Key { algorithm: Algorithm, kid: String },
+    /// With the secret (HS256). Which keys it names is nothing to go by: there is one secret.
+    Secret,
+}
+
 /// A token whose form is right and whose signature nobody has looked at yet.
 #[derive(Debug)]
 pub(crate) struct Unverified<'a> {
-    pub(crate) algorithm: Algorithm,
-    pub(crate) kid: String,
+    pub(crate) signing: Signing,
     /// What is signed: header and payload as they came.
     pub(crate) signed: &'a str,
     pub(crate) payload: Vec<u8>,
@@ -54,30 +65,39 @@ pub(crate) fn parse(token: &str) -> Result<Unverified<'_>, TokenError> {
     let payload = base64url::decode(payload).ok_or_else(malformed)?;
     let signature = base64url::decode(signature).ok_or_else(malformed)?;
     let header: Header = serde_json::from_slice(&header).map_err(|_| malformed())?;
-    let (algorithm, kid) = judge(header)?;
+    let signing = judge(header)?;
     Ok(Unverified {
-        algorithm,
-        kid,
+        signing,
         signed,
         payload,
         signature,
     })
 }
 
-fn judge(header: Header) -> Result<(Algorithm, String), TokenError> {
-    let algorithm = Algorithm::from_name(&header.alg)
-        .ok_or_else(|| invalid("the token's algorithm is not accepted"))?;
+/// The refusal of an algorithm that never counts, or not where the token is presented.
+pub(crate) fn wrong_algorithm() -> TokenError {
+    invalid("the token's algorithm is not accepted")
+}
+
+fn judge(header: Header) -> Result<Signing, TokenError> {
+    let algorithm = Algorithm::from_name(&header.alg);
+    if algorithm.is_none() && header.alg != BY_SECRET {
+        return Err(wrong_algorithm());
+    }
     if header.crit {
         return Err(invalid("the token needs extensions that are not supported"));
     }
     if !header.typ.is_none_or(|purpose| is_accepted_type(&purpose)) {
         return Err(invalid("the token is for another purpose"));
     }
+    let Some(algorithm) = algorithm else {
+        return Ok(Signing::Secret);
+    };
     let kid = header
         .kid
         .filter(|kid| !kid.is_empty())
         .ok_or_else(|| invalid("the token names no key"))?;
-    Ok((algorithm, kid))
+    Ok(Signing::Key { algorithm, kid })
 }
 
 fn is_accepted_type(purpose: &str) -> bool {

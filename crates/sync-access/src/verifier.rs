@@ -13,8 +13,9 @@ use crate::hosts::{KeyHosts, SystemNames};
 use crate::key::{Key, KeySet, shown};
 use crate::remembered::Remembered;
 use crate::ring::{Ring, SourceReport};
+use crate::secret::Secret;
 use crate::source::{Source, client};
-use crate::token;
+use crate::token::{self, Signing, Unverified};
 use crate::{Clock, milliseconds};
 
 /// By how much clocks may differ, unless it is set otherwise.
@@ -43,6 +44,9 @@ pub struct VerifierSettings {
     pub key_hosts: KeyHosts,
     /// The text of a key set that never changes. It comes before all addresses.
     pub fixed_keys: Option<String>,
+    /// The secret of tokens of rows clients (HS256), at least
+    /// [`MIN_SECRET_BYTES`](crate::MIN_SECRET_BYTES) long; without it no such token is good.
+    pub rows_secret: Option<String>,
     /// What `iss` must be.
     pub issuer: Option<String>,
     /// What `aud` must be, or hold.
@@ -66,6 +70,7 @@ impl fmt::Debug for VerifierSettings {
 /// wherever it is called.
 pub struct Verifier {
     ring: Arc<Ring>,
+    secret: Option<Secret>,
     demands: Demands,
     remembered: Remembered<Digest, Verified>,
     clock: Clock,
@@ -79,6 +84,7 @@ impl Default for VerifierSettings {
             key_addresses: Vec::new(),
             key_hosts: KeyHosts::default(),
             fixed_keys: None,
+            rows_secret: None,
             issuer: None,
             audience: None,
             leeway: DEFAULT_LEEWAY,
@@ -92,7 +98,7 @@ impl Verifier {
     /// # Errors
     ///
     /// [`SetupError`] for an address that may not be used, and for fixed keys that cannot be read
-    /// or of which one is ignored.
+    /// or of which one is ignored, and for a secret that is too short.
     pub fn new(settings: VerifierSettings, clock: Clock) -> Result<Self, SetupError> {
         let address = |address: &String| Source::new(address, settings.key_hosts);
         let sources: Result<Vec<_>, _> = settings.key_addresses.iter().map(address).collect();
@@ -100,9 +106,11 @@ impl Verifier {
             .fixed_keys
             .as_deref()
             .map_or_else(|| Ok(KeySet::default()), fixed_keys)?;
+        let secret = settings.rows_secret.as_deref().map(Secret::new);
         let client = client(settings.key_hosts, Arc::new(SystemNames))?;
         Ok(Self {
             ring: Arc::new(Ring::new(fixed, sources?, client, Arc::clone(&clock))),
+            secret: secret.transpose()?,
             demands: Demands {
                 issuer: settings.issuer,
                 audience: settings.audience,
@@ -115,7 +123,7 @@ impl Verifier {
         })
     }
 
-    /// Who the bearer of this token is.
+    /// Who the bearer of this token is. Tokens that are signed with a secret do not count here.
     ///
     /// Waits for a key host only before the first keys are had, after a quiet time, and for an
     /// unknown `kid`: at most [`FETCH_TIME_LIMIT`](crate::FETCH_TIME_LIMIT) each time. Dropping the
@@ -137,6 +145,27 @@ impl Verifier {
         let identity = verified.identity.clone();
         self.remembered.remember(digest, verified);
         Ok(identity)
+    }
+
+    /// Who the bearer of this token is, for routes of rows clients: a token that is signed with the
+    /// secret counts, and any that counts elsewhere. One of the first kind is verified each time and
+    /// not remembered, so that nobody finds it where it does not count; no key is waited for.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Verifier::verify`].
+    pub async fn verify_rows(&self, bearer_token: &str) -> Result<Identity, TokenError> {
+        token::bound(bearer_token)?;
+        let Some(secret) = &self.secret else {
+            return self.verify(bearer_token).await;
+        };
+        match token::parse(bearer_token) {
+            Ok(token) if token.signing == Signing::Secret => {
+                self.misses.count();
+                self.judge_by_secret(&token, secret)
+            }
+            _ => self.verify(bearer_token).await,
+        }
     }
 
     /// Until when a connection that was let in with this identity may go on: to the expiry of its token; or, if only the
@@ -182,12 +211,15 @@ impl Verifier {
 
     async fn judge(&self, bearer_token: &str) -> Result<Verified, TokenError> {
         let token = token::parse(bearer_token)?;
-        let key = self.ring.find(&token.kid).await?;
+        let Signing::Key { algorithm, kid } = &token.signing else {
+            return Err(token::wrong_algorithm());
+        };
+        let key = self.ring.find(kid).await?;
         let refuse = |reason| {
-            tracing::debug!(kid = shown(&token.kid), reason, "a token was refused");
+            tracing::debug!(kid = shown(kid), reason, "a token was refused");
             Err(invalid(reason))
         };
-        if token.algorithm != key.algorithm {
+        if *algorithm != key.algorithm {
             return refuse("the token's algorithm is not that of its key");
         }
         if !key.has_signed(token.signed, &token.signature) {
@@ -195,6 +227,19 @@ impl Verifier {
         }
         let identity = self.demands.judge(&token.payload, (self.clock)())?;
         Ok(Verified { key, identity })
+    }
+
+    fn judge_by_secret(
+        &self,
+        token: &Unverified<'_>,
+        secret: &Secret,
+    ) -> Result<Identity, TokenError> {
+        if !secret.has_signed(token.signed, &token.signature) {
+            let reason = "the token's signature is wrong";
+            tracing::debug!(reason, "a token of a rows client was refused");
+            return Err(invalid(reason));
+        }
+        self.demands.judge(&token.payload, (self.clock)())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::Refusal;
 use crate::log_line::Notes;
 use crate::service::{Service, Shared};
 
-/// Segments that are routes of their own, now or later, and so no app ids.
+/// Segments that are routes of their own, and so no app ids, however they are spelled.
 pub(crate) const RESERVED_APP_IDS: [&str; 3] = ["upload", "download", "schema-version"];
 
 const X_CLIENT_ID: HeaderName = HeaderName::from_static("x-client-id");
@@ -42,17 +42,9 @@ pub(crate) async fn admit(service: &Shared, parts: &mut Parts) -> Result<Admitte
     let identity = identify(service, &parts.headers).await?;
     let until = service.verifier.counts_until(&identity, service.now());
     let user = identity.user;
-    let notes = Notes::of(&parts.extensions);
-    notes.inspect(|notes| notes.user(&user));
-    if !service
-        .rates
-        .spare(&service.proxies, &parts.extensions, &parts.headers)
-    {
-        let asked = service.rates.of_user(&user);
-        asked.map_err(|over| Refusal::TooOften(over, None))?;
-    }
+    count(service, parts, &user)?;
     let app = app.map_err(Refusal::AppId)?;
-    notes.inspect(|notes| notes.app(&app));
+    Notes::of(&parts.extensions).inspect(|notes| notes.app(&app));
     if !service.is_active(&user, Some(&app)).await {
         return Err(Refusal::Inactive);
     }
@@ -81,12 +73,33 @@ pub(crate) async fn app_id(parts: &mut Parts) -> Result<Result<AppId, IdentError
 }
 
 async fn identify(service: &Service, headers: &HeaderMap) -> Result<Identity, Refusal> {
+    Ok(service.verifier.verify(bearer(headers)?).await?)
+}
+
+/// The token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, TokenError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     // Of several headers none counts: which one is meant is anybody's guess.
     let only = values.next().filter(|_| values.next().is_none());
     let only = only.ok_or(TokenError::Missing)?;
-    let token = bearer_token(Some(only.as_bytes()))?;
-    Ok(service.verifier.verify(token).await?)
+    bearer_token(Some(only.as_bytes()))
+}
+
+/// Notes for the log who calls, and counts the request as that user's.
+///
+/// # Errors
+///
+/// [`Refusal::TooOften`].
+pub(crate) fn count(service: &Shared, parts: &Parts, user: &UserId) -> Result<(), Refusal> {
+    if let Some(notes) = Notes::of(&parts.extensions) {
+        notes.user(user);
+    }
+    let (rates, proxies) = (&service.rates, &service.proxies);
+    if rates.spare(proxies, &parts.extensions, &parts.headers) {
+        return Ok(());
+    }
+    let asked = rates.of_user(user);
+    asked.map_err(|over| Refusal::TooOften(over, None))
 }
 
 /// An empty header is none.

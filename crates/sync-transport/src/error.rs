@@ -1,12 +1,13 @@
 //! Every way in which a request is refused: the one place that knows status, code and text.
 
 use axum::http::header::{
-    CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sync_access::TokenError;
-use sync_protocol::{ChangesetError, ErrorBody, IdentError, MAX_BODY_BYTES};
+use sync_protocol::rows::{DownloadError, UploadError};
+use sync_protocol::{AppId, ChangesetError, ErrorBody, IdentError, MAX_BODY_BYTES, TableName};
 use sync_store::StoreError;
 
 use crate::rates::TooOften;
@@ -22,6 +23,8 @@ pub(crate) enum Refusal {
     UnknownPath,
     #[error("this path does not take this method: see the Allow header")]
     WrongMethod,
+    #[error("this path takes GET only")]
+    NotGet,
     #[error("{}", .0.client_message())]
     Token(#[from] TokenError),
     #[error("the app id {0}")]
@@ -63,8 +66,17 @@ pub(crate) enum Refusal {
     BrokenBody,
     #[error("{0}")]
     Changeset(#[from] ChangesetError),
+    /// What rows clients and those who sign in have asked for cannot be done.
     #[error("{0}")]
-    SignIn(String),
+    Request(String),
+    #[error("there is no such failure: it may have been mended")]
+    UnknownFailure,
+    #[error("another retry of this failure is under way: wait for it")]
+    RetryBusy,
+    #[error(
+        "nobody writes rows of {0}.{1} into a business table: describe it in SYNC_TABLES, then try again"
+    )]
+    NoHandler(AppId, TableName),
     #[error("{}", store_text(.0))]
     Store(#[from] StoreError),
     #[error("the request took too long: try again")]
@@ -92,11 +104,23 @@ pub(crate) struct Failure {
     pub(crate) detail: Option<String>,
 }
 
+impl From<UploadError> for Refusal {
+    fn from(error: UploadError) -> Self {
+        Self::Request(error.to_string())
+    }
+}
+
+impl From<DownloadError> for Refusal {
+    fn from(error: DownloadError) -> Self {
+        Self::Request(error.to_string())
+    }
+}
+
 impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
-            Self::UnknownPath => StatusCode::NOT_FOUND,
-            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnknownPath | Self::UnknownFailure => StatusCode::NOT_FOUND,
+            Self::WrongMethod | Self::NotGet => StatusCode::METHOD_NOT_ALLOWED,
             Self::Token(TokenError::KeysUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Token(_) | Self::ServiceKey => StatusCode::UNAUTHORIZED,
             Self::Inactive => StatusCode::PAYMENT_REQUIRED,
@@ -106,13 +130,14 @@ impl Refusal {
             | Self::Parameter(_)
             | Self::BrokenBody
             | Self::Changeset(_)
-            | Self::SignIn(_) => StatusCode::BAD_REQUEST,
+            | Self::Request(_) => StatusCode::BAD_REQUEST,
             Self::Coding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge | Self::Store(StoreError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Crowded | Self::CrowdedAddress | Self::TooOften(..) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
+            Self::RetryBusy => StatusCode::CONFLICT,
             Self::NoWebSocket(_) => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Store(StoreError::Unavailable(_))
@@ -120,7 +145,7 @@ impl Refusal {
             | Self::Memberships
             | Self::TimeLimit
             | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(StoreError::Fault(_)) | Self::Broken(_) => {
+            Self::Store(StoreError::Fault(_)) | Self::Broken(_) | Self::NoHandler(..) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }
@@ -129,8 +154,8 @@ impl Refusal {
     /// The stable code, for programs.
     fn code(&self) -> &'static str {
         match self {
-            Self::UnknownPath => "not_found",
-            Self::WrongMethod => "method_not_allowed",
+            Self::UnknownPath | Self::UnknownFailure => "not_found",
+            Self::WrongMethod | Self::NotGet => "method_not_allowed",
             Self::Token(TokenError::Missing) => "token_missing",
             Self::Token(TokenError::Invalid { .. }) => "token_invalid",
             Self::Token(TokenError::Expired) => "token_expired",
@@ -154,7 +179,9 @@ impl Refusal {
             Self::BrokenBody => "body_broken",
             Self::Changeset(ChangesetError::Json(_)) => "invalid_json",
             Self::Changeset(ChangesetError::Invalid(_)) => "invalid_changeset",
-            Self::SignIn(_) => "invalid_request",
+            Self::Request(_) => "invalid_request",
+            Self::RetryBusy => "retry_in_progress",
+            Self::NoHandler(..) => "retry_failed",
             Self::Store(StoreError::Unavailable(_)) => "store_unavailable",
             Self::Store(StoreError::TooLarge(_)) => "too_large",
             Self::TimeLimit => "time_limit",
@@ -216,6 +243,9 @@ impl IntoResponse for Refusal {
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, seconds);
         }
+        if let Self::NotGet = &self {
+            headers.insert(ALLOW, HeaderValue::from_static("GET"));
+        }
         if let Self::NoWebSocket(_) = &self {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -224,5 +254,25 @@ impl IntoResponse for Refusal {
         let detail = self.detail();
         response.extensions_mut().insert(Failure { code, detail });
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_of_a_retry_has_the_status_that_rows_clients_know() {
+        let app = || AppId::new("business").expect("a name");
+        let table = || TableName::new("users").expect("a name");
+        for (refusal, status, code) in [
+            (Refusal::UnknownFailure, 404, "not_found"),
+            (Refusal::RetryBusy, 409, "retry_in_progress"),
+            (Refusal::NoHandler(app(), table()), 500, "retry_failed"),
+        ] {
+            assert_eq!((refusal.status().as_u16(), refusal.code()), (status, code));
+        }
+        let text = Refusal::NoHandler(app(), table()).to_string();
+        assert!(text.contains("business.users") && text.contains("SYNC_TABLES"));
     }
 }

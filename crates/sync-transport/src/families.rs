@@ -179,12 +179,12 @@ impl Requests {
 impl Exchange {
     pub(crate) fn register(&self, registry: &mut Registry) {
         add!(registry,
-            "sync_changes_pushed" "Changes in the pushes that were taken" self.changes,
+            "sync_changes_pushed" "Changes in the pushes and uploads that were taken" self.changes,
             "sync_rows_appended" "Rows that pushes appended to the log" self.appended,
             "sync_conflicts" "Pushed fields that lost against another value" self.conflicts,
             "sync_warnings" "Changes that were not taken as they came, by reason" self.warnings,
-            "sync_pages" "Pages answered, of pushes and pulls" self.pages,
-            "sync_rows_answered" "Changes in those pages, corrections among them" self.rows,
+            "sync_pages" "Pages answered, of pushes, pulls and downloads" self.pages,
+            "sync_rows_answered" "Changes and rows in those pages, corrections among them" self.rows,
         );
     }
 }

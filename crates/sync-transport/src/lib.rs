@@ -50,6 +50,7 @@ mod ready;
 mod reply;
 mod request_id;
 mod routes;
+mod rows;
 mod serve;
 mod service;
 mod service_push;

@@ -38,6 +38,10 @@ pub(crate) enum Call {
     Push,
     Pull,
     Stream,
+    Upload,
+    Download,
+    Failures,
+    Retry,
 }
 
 impl Call {
@@ -46,6 +50,10 @@ impl Call {
             Self::Push => "push",
             Self::Pull => "pull",
             Self::Stream => "stream",
+            Self::Upload => "upload",
+            Self::Download => "download",
+            Self::Failures => "failures",
+            Self::Retry => "retry",
         }
     }
 }
@@ -182,6 +190,17 @@ impl Metrics {
             exchange.warnings.get_or_create(&ByCode { code }).inc();
         }
         self.answered(&pushed.answer);
+    }
+
+    /// An upload of so many changes was taken.
+    pub(crate) fn uploaded(&self, changes: usize) {
+        self.0.exchange.changes.inc_by(count(changes));
+    }
+
+    /// A page of so many rows was downloaded.
+    pub(crate) fn downloaded(&self, rows: usize) {
+        self.0.exchange.pages.inc();
+        self.0.exchange.rows.inc_by(count(rows));
     }
 
     /// A page was answered.

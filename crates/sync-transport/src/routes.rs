@@ -21,14 +21,13 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::ACCEPT_ENCODING;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, delete, get, post};
+use axum::routing::{delete, get, post};
 use tower::ServiceBuilder;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-use crate::admit::RESERVED_APP_IDS;
 use crate::catch::{panicked, time_limit};
 use crate::cors::cors;
 use crate::error::Refusal;
@@ -46,7 +45,7 @@ use crate::service::{Service, Shared};
 use crate::service_push::service_push;
 use crate::sign_in::sign_in;
 use crate::stream::stream;
-use crate::{erase, export, websocket};
+use crate::{erase, export, rows, websocket};
 
 /// Answers that are not longer are not packed: it would save nothing.
 const PACK_ABOVE_BYTES: u64 = 1024;
@@ -72,7 +71,7 @@ pub fn router(service: Arc<Service>) -> Router {
         )
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(service.clone(), time_limit));
-    let clients = reserved(development(changes(), &service))
+    let clients = development(changes().merge(rows::routes()), &service)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(service.clone(), limit_address));
@@ -122,13 +121,6 @@ fn development(router: Router<Shared>, service: &Service) -> Router<Shared> {
     router
         .route("/dummy-signin", post(sign_in))
         .route("/.well-known/jwks.json", get(key_set))
-}
-
-/// Keeps the methods of `/sync/{app_id}` away from paths that are no app's.
-fn reserved(router: Router<Shared>) -> Router<Shared> {
-    RESERVED_APP_IDS.iter().fold(router, |router, segment| {
-        router.route(&format!("/sync/{segment}"), any(unknown_path))
-    })
 }
 
 /// A server may pass over that a client forbids an answer as it is (RFC 9110, 12.5.3); the layer that packs would answer 406

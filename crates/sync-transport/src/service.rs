@@ -8,7 +8,7 @@ use std::time::Duration;
 use sync_access::{Billing, Clock, DevelopmentIssuer, Memberships, ServiceKeys, Verifier};
 use sync_notify::{Hub, Relay};
 use sync_protocol::{AppId, Millis, UserId};
-use sync_store::Store;
+use sync_store::{RowTables, Store};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
@@ -47,6 +47,10 @@ pub struct Service {
     pub memberships: Option<Memberships>,
     /// The keys by which other services call.
     pub service_keys: ServiceKeys,
+    /// What is known of the tables of rows clients.
+    pub rows: Arc<RowTables>,
+    /// What rows clients are told that the version of their tables is.
+    pub schema_version: i64,
     /// What is counted; the binary's own tasks count here, too.
     pub metrics: Metrics,
     /// How long and how much.

@@ -39,28 +39,39 @@ pub(crate) async fn sign_in(
     let (asked, _slot) = body::read(&service, &parts.headers, packed, parse).await?;
     let user = asked.user.unwrap_or_default();
     if user.is_empty() {
-        return Err(Refusal::SignIn("user required".to_owned()));
+        return Err(Refusal::Request("user required".to_owned()));
     }
-    let user = UserId::new(&user).map_err(|error| Refusal::SignIn(format!("user {error}")))?;
+    let user = UserId::new(&user).map_err(|error| Refusal::Request(format!("user {error}")))?;
     let device = device(&service, asked.device)?;
     Ok(reply::ok(&signed_in(&service, user, device)?))
 }
 
 fn parse(bytes: &[u8]) -> Result<Asked, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| Refusal::SignIn(format!("invalid JSON: {error}")))
+    serde_json::from_slice(bytes)
+        .map_err(|error| Refusal::Request(format!("invalid JSON: {error}")))
 }
 
 fn device(service: &Service, asked: Option<String>) -> Result<String, Refusal> {
     let asked = asked.unwrap_or_default();
-    ClientId::new(&asked).map_err(|error| Refusal::SignIn(format!("device {error}")))?;
+    ClientId::new(&asked).map_err(|error| Refusal::Request(format!("device {error}")))?;
     if !asked.is_empty() {
         return Ok(asked);
     }
     let seed = random::bits().map_err(|error| Refusal::Broken(error.to_string()))?;
-    Ok(format!(
-        "device-{}",
-        EventIds::new(service.now(), seed).fresh()
-    ))
+    // It begins with the time and ends with chance, so that no two devices have one name.
+    let id = EventIds::new(service.now(), seed).fresh();
+    Ok(format!("device-{}", base36(id.bits())))
+}
+
+fn base36(mut number: u128) -> String {
+    let mut digits = Vec::new();
+    loop {
+        digits.extend(char::from_digit((number % 36) as u32, 36));
+        number /= 36;
+        if number == 0 {
+            return digits.into_iter().rev().collect();
+        }
+    }
 }
 
 fn signed_in(service: &Service, user: UserId, device: String) -> Result<SignedIn, Refusal> {

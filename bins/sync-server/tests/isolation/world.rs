@@ -194,6 +194,8 @@ fn service(
         development_issuer: None,
         hub,
         relay: built.relay.clone(),
+        rows: Arc::default(),
+        schema_version: 1,
         metrics: Metrics::new(),
         limits: Limits::default(),
     }

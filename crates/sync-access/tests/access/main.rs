@@ -14,6 +14,7 @@ mod keys;
 mod logs;
 mod memberships;
 mod neighbours;
+mod secrets;
 mod service_keys;
 mod support;
 mod times;

@@ -24,6 +24,7 @@ mod notices;
 mod operators;
 mod rates;
 mod routes;
+mod rows;
 mod schedules;
 mod sockets;
 mod spaces;

@@ -15,7 +15,8 @@ use sync_notify::Hub;
 use sync_protocol::{AppId, Millis, UserId};
 use sync_store::{
     Erased, Erasure, Export, Exported, Grant, Membership, MemoryStore, ParkedChange, Pending,
-    Promoted, Promotion, Pull, Push, Pushed, Regranted, Rules, Stats, Store, StoreError, Swept,
+    Promoted, Promotion, Pull, Push, Pushed, Regranted, RowTables, Rules, Stats, Store, StoreError,
+    Swept,
 };
 use sync_transport::{Drained, Limits, Members, Metrics, Origins, Proxies, Service, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +28,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const NOW: Millis = Millis(1_767_225_600_000);
+/// What servers under test say of the tables of rows clients.
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 const HOUR: Duration = Duration::from_secs(3600);
 /// What takes longer than this never happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,6 +60,9 @@ pub(crate) struct Make {
     pub(crate) services: Option<String>,
     pub(crate) exempt_apps: &'static [&'static str],
     pub(crate) service_keys: &'static str,
+    /// The secret of tokens of rows clients.
+    pub(crate) rows_secret: Option<&'static str>,
+    pub(crate) rows: RowTables,
 }
 
 impl Default for Make {
@@ -74,6 +80,8 @@ impl Default for Make {
             services: None,
             exempt_apps: &[],
             service_keys: "",
+            rows_secret: None,
+            rows: RowTables::default(),
         }
     }
 }
@@ -110,6 +118,7 @@ impl Server {
         let settings = VerifierSettings {
             fixed_keys: make.keys.then(|| trusted.key_set()),
             key_addresses: make.key_host.into_iter().collect(),
+            rows_secret: make.rows_secret.map(str::to_owned),
             ..VerifierSettings::default()
         };
         let upstream = make.services.as_deref().map(UpstreamSettings::at);
@@ -142,6 +151,8 @@ impl Server {
             relay: None,
             metrics: make.metrics,
             limits: make.limits,
+            rows: Arc::new(make.rows),
+            schema_version: SCHEMA_VERSION,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -164,6 +175,11 @@ impl Server {
 
     pub(crate) fn token(&self, user: &str) -> String {
         self.issuer.issue(user, None, NOW, HOUR).unwrap()
+    }
+
+    /// A token that names a device, as rows clients have.
+    pub(crate) fn device_token(&self, user: &str, device: &str) -> String {
+        self.issuer.issue(user, Some(device), NOW, HOUR).unwrap()
     }
 
     pub(crate) fn token_from(&self, user: &str, issued: Millis) -> String {
