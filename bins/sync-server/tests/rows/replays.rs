@@ -165,8 +165,8 @@ async fn whatever_is_committed_in_whatever_order_reaches_every_device(place: Pla
         let device = world.device("anna", name);
         let (mut seen, mut after) = (BTreeMap::new(), 0);
         while seen.len() < all.len() {
-            let page = device.download(&format!("after={after}&limit={limit}"));
-            let page = page.await;
+            let query = format!("after={after}&limit={limit}");
+            let page = device.download(&query).await;
             for row in page.rows() {
                 let place = row["server_id"].as_i64().unwrap();
                 assert!(place > after, "{place} is behind {after}");

@@ -135,7 +135,7 @@ async fn store(place: Place) -> (Arc<dyn Store>, Option<TempDir>) {
     match place {
         Place::Sqlite => {
             let folder = tempfile::tempdir().unwrap();
-            let store = SqliteStore::open(&folder.path().join("rows.db"), Rules::default());
+            let store = SqliteStore::open(folder.path().join("rows.db"), Rules::default());
             (Arc::new(store.unwrap()), Some(folder))
         }
         Place::Postgres => {
