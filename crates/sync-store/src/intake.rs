@@ -104,6 +104,14 @@ impl Loaded {
         Ok(())
     }
 
+    /// A record, if it was loaded and is there.
+    pub(crate) fn read(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        let Some((state, version)) = self.records.get(key) else {
+            return Ok(None);
+        };
+        RecordState::read(state, *version, &self.rows).map(Some)
+    }
+
     /// Takes up what was decided on it, as if it had been written and loaded again.
     pub(crate) fn follow(&mut self, writes: &Writes) {
         for entry in &writes.entries {

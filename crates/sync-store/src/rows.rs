@@ -1,5 +1,6 @@
 //! The rows dialect on the engine: what an upload does to records by their versions, and how a download shows them.
 
+mod now;
 mod tables;
 
 pub use tables::{BusinessTable, RowLimits, RowTable, RowTables, TableKey};
