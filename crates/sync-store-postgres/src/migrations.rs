@@ -20,7 +20,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "roles",
@@ -50,6 +50,11 @@ const MIGRATIONS: [Migration; 6] = [
         version: 6,
         name: "import",
         sql: include_str!("../migrations/0006_import.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "failures",
+        sql: include_str!("../migrations/0007_failures.sql"),
     },
 ];
 

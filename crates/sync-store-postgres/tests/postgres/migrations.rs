@@ -5,13 +5,14 @@ use sync_store_postgres::{PostgresStore, migrate};
 
 use crate::support::Database;
 
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
     "0001_roles",
     "0002_log",
     "0003_walls",
     "0004_spaces",
     "0005_erase",
     "0006_import",
+    "0007_failures",
 ];
 
 fn fault(error: StoreError) -> String {
@@ -27,7 +28,7 @@ async fn migrations_are_applied_once() {
     let error = PostgresStore::connect(database.config()).await.unwrap_err();
     assert_eq!(
         fault(error),
-        "the database has 0 of 6 migrations: run `sync-server migrate`"
+        "the database has 0 of 7 migrations: run `sync-server migrate`"
     );
     assert_eq!(migrate(&database.config()).await.unwrap(), ALL);
     assert_eq!(
@@ -90,7 +91,7 @@ async fn check_tells_what_works_and_what_does_not() {
     let (expected, told): (Vec<_>, Vec<_>) = (
         vec![
             "ok: the database takes writes",
-            "ok: the schema is at version 6",
+            "ok: the schema is at version 7",
             "ok: role sync_app cannot log in, owns no table and is held by row-level security",
             "ok: role sync_maintenance cannot log in, owns no table and is held by row-level security",
             "ok: row-level security is enabled and forced",

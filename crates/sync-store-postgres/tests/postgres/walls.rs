@@ -133,6 +133,8 @@ async fn nothing_is_written_into_a_scope_that_the_settings_do_not_give() {
          on conflict (scope, app_id, table_name, record_id) do update set state = 'x'",
         "insert into sync_parked (user_id, app_id, digest, raw, reason, size, created_at)
          values ('ben', 'app', '', '', '', 0, now())",
+        "insert into sync_failures (user_id, app_id, table_name, record_id, attempted_version, op, error, first_seen, retry_count)
+         values ('ben', 'app', 'tasks', 'bens', 1, 'DELETE', '', now(), 0)",
         "insert into sync_grants (user_id, space_id, role, position) values ('anna', 'other', 'writer', 1)",
         "delete from sync_changes",
         "update sync_clock set last = 0",
@@ -214,7 +216,8 @@ async fn a_server_that_owns_the_tables_and_is_no_superuser_works_and_is_held_by_
             "0003_walls",
             "0004_spaces",
             "0005_erase",
-            "0006_import"
+            "0006_import",
+            "0007_failures"
         ]
     );
     let store = database.store().await;
