@@ -5,7 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use sync_store::{Reach, Rules, Scope};
+use sync_store::{Reach, RowTables, Rules, Scope};
+
+use crate::materialise::Handler;
 
 /// How many connections requests share, unless the settings say otherwise.
 pub const POOL_SIZE: usize = 16;
@@ -53,6 +55,11 @@ pub struct Config {
     pub rules: Rules,
     /// How many connections requests share. Positions are drawn on one more.
     pub pool_size: usize,
+    /// What is known of the tables of rows clients: which of them are written into business tables.
+    pub tables: Arc<RowTables>,
+    /// Who writes rows into tables of the business beside that, for programs that embed the store; the first that takes a
+    /// table has it.
+    pub handlers: Vec<Arc<dyn Handler>>,
     /// For tests that inject faults; `None` in a server.
     pub before_commit: Option<BeforeCommit>,
     /// For tests that take the first wall down; it stands in a server.
@@ -67,6 +74,8 @@ impl Config {
             url: url.into(),
             rules: Rules::default(),
             pool_size: POOL_SIZE,
+            tables: Arc::default(),
+            handlers: Vec::new(),
             before_commit: None,
             code_wall: CodeWall::Standing,
         }

@@ -68,6 +68,7 @@ impl PostgresStore {
                 let name: [&(dyn ToSql + Sync); 1] = [&user.as_str()];
                 erased.parked = execute(session, sql::ERASE_PARKED, &name).await?;
                 execute(session, rows::ERASE_UPLOADS, &name).await?;
+                execute(session, sql::ERASE_FAILURES, &name).await?;
                 // A live row never outlives its record.
                 if erased.next.is_none() {
                     erased += erase_written(session, user, erasure).await?;

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 
 use deadpool_postgres::Object;
 use futures_util::future::{try_join, try_join3, try_join4};
-use sync_protocol::{Answer, AppId};
+use sync_protocol::{Answer, AppId, Millis, UserId};
 use sync_store::{
     Decision, Delta, Intake, Loaded, LoadedRow, MAX_LOAD_BYTES, Page, Position, Pull, Push, Pushed,
-    Reach, RecordKey, Scope, StoreError, Window, pull_answer,
+    Reach, RecordKey, RowAfter, Scope, StoreError, Window, pull_answer,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
 use crate::config::Fate;
 use crate::failure::Failure;
+use crate::materialise::materialise;
 use crate::session::{After, Mode, Session, answered};
 use crate::standing::read_standing;
 use crate::store::PostgresStore;
@@ -75,7 +76,7 @@ impl PostgresStore {
         Ok(decision.answer((&window, &page), delta, base))
     }
 
-    /// Writes, reads the page as it is then, and commits: one wait.
+    /// Writes, reads the page as it is then, and finishes.
     async fn write(
         &self,
         session: &Session,
@@ -93,23 +94,31 @@ impl PostgresStore {
             write(connection, &pens, of, &writes),
             page::read(connection, &read, window),
         );
-        let ((), rows) = self.commit(session, work).await?;
+        let changed = self.handlers().wanted(|| decision.rows_after());
+        let of = (&push.caller.user, push.now);
+        let ((), rows) = self.finish(session, of, &changed, work).await?;
         Ok(page::fill(&rows, &window.app)?)
     }
 
-    /// Does the last work of a transaction and commits: one wait, unless fault injection asks for its own.
-    pub(crate) async fn commit<T>(
+    /// Does the last work of a transaction, writes rows into business tables, and commits: one wait, unless there are such
+    /// rows, or fault injection asks for its own.
+    pub(crate) async fn finish<T>(
         &self,
         session: &Session,
+        (user, now): (&UserId, Millis),
+        rows: &[RowAfter],
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Failure> {
         let [commit] = session.statements([queries::COMMIT]).await?;
         let commit = session.connection().execute(&commit, &[]);
-        let Some(before_commit) = self.before_commit() else {
+        if rows.is_empty() && self.before_commit().is_none() {
             return Ok(answered(try_join(work, commit)).await?.0);
-        };
+        }
         let done = answered(work).await?;
-        if before_commit().await == Fate::RollBack {
+        materialise(session, self.handlers(), user, now, rows).await?;
+        if let Some(before_commit) = self.before_commit()
+            && before_commit().await == Fate::RollBack
+        {
             return Err(StoreError::unavailable("rolled back by fault injection").into());
         }
         answered(commit).await?;

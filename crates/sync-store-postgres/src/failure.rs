@@ -102,7 +102,7 @@ fn passes(code: &SqlState) -> bool {
 /// An error that does not come from the server: the connection went or was not to be had, or we have sent what cannot be
 /// sent. Whatever keeps tokio-postgres from connecting has an error of input or output as its cause, a name that is not
 /// resolved, too.
-fn without_code(error: &tokio_postgres::Error) -> StoreError {
+pub(crate) fn without_code(error: &tokio_postgres::Error) -> StoreError {
     let mut cause = std::error::Error::source(error);
     let mut is_input_or_output = error.is_closed();
     while let Some(inner) = cause {

@@ -20,7 +20,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "roles",
@@ -55,6 +55,11 @@ const MIGRATIONS: [Migration; 7] = [
         version: 7,
         name: "rows",
         sql: include_str!("../migrations/0007_rows.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "failures",
+        sql: include_str!("../migrations/0008_failures.sql"),
     },
 ];
 

@@ -3,6 +3,7 @@
 //! Deltas compare whole rows, `(scope, app_id, position) > (…)`, and sort by the same columns: only the index of live
 //! rows yields that order, so that no plan can walk the whole log by position or sort the history of a user.
 
+pub(crate) mod business;
 pub(crate) mod import;
 pub(crate) mod live;
 pub(crate) mod moves;

@@ -6,7 +6,7 @@ use futures_util::future::{try_join, try_join_all, try_join3};
 use sync_protocol::rows::DownloadPage;
 use sync_protocol::{AppId, Op, RecordId, TableName};
 use sync_store::{
-    Download, DownloadBegun, FoundRow, Loaded, Logged, Position, Reach, RecordKey, Scope,
+    Download, DownloadBegun, FoundRow, Loaded, Logged, Position, Reach, RecordKey, RowAfter, Scope,
     StoreError, Upload, UploadDecision, UploadIntake, UploadLoaded, UploadWrites, Uploaded, Wanted,
     imported,
 };
@@ -41,16 +41,19 @@ impl PostgresStore {
             .draw(decision.positions(), decision.now())
             .await?;
         let writes = decision.writes(base);
-        self.write_upload(session, &decision, &writes).await?;
+        let rows = self.handlers().wanted(|| decision.rows_after());
+        self.write_upload(session, &decision, &writes, &rows)
+            .await?;
         Ok(decision.answer(base))
     }
 
-    /// Writes and commits: one wait, unless fault injection asks for its own.
+    /// Writes and commits: one wait, unless there are business tables to be written, too.
     async fn write_upload(
         &self,
         session: &Session,
         decision: &UploadDecision,
         writes: &UploadWrites,
+        rows: &[RowAfter],
     ) -> Result<(), Failure> {
         let (caller, now) = (decision.caller(), decision.now());
         let pens = Pens::of(session).await?;
@@ -75,7 +78,8 @@ impl PostgresStore {
             connection.execute(&keep, &parameters).await
         };
         let work = try_join(try_join_all(apps), kept);
-        self.commit(session, work).await.map(|_| ())
+        let of = (&caller.user, now);
+        self.finish(session, of, rows, work).await.map(|_| ())
     }
 
     /// Tries once to answer a download.

@@ -180,7 +180,8 @@ impl Session {
         outcome
     }
 
-    async fn roll_back(&self) -> Result<(), Failure> {
+    /// Takes back what a transaction did.
+    pub(crate) async fn roll_back(&self) -> Result<(), Failure> {
         let [rollback] = self.statements([queries::ROLLBACK]).await?;
         answered(self.connection().execute(&rollback, &[]))
             .await
@@ -202,10 +203,13 @@ pub(crate) async fn answered<T>(
 ) -> Result<T, Failure> {
     match tokio::time::timeout(ANSWER_LIMIT, wait).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(Failure::Broken(StoreError::unavailable(
-            "PostgreSQL did not answer in time",
-        ))),
+        Err(_) => Err(silent()),
     }
+}
+
+/// What a wait fails with that meets its time limit.
+pub(crate) fn silent() -> Failure {
+    Failure::Broken(StoreError::unavailable("PostgreSQL did not answer in time"))
 }
 
 /// Reads the rows of [`queries::own::GRANTS`].

@@ -7,9 +7,9 @@ use deadpool_postgres::{Object, Pool};
 use sync_protocol::rows::DownloadPage;
 use sync_protocol::{Answer, AppId, Millis, UserId, Value};
 use sync_store::{
-    Delta, Download, Erased, Erasure, Export, Exported, Grant, Importer, Membership, ParkedChange,
-    Pending, Position, Promoted, Promotion, Pull, Push, Pushed, Regranted, Rules, Stats, Store,
-    StoreError, Swept, Upload, Uploaded,
+    Delta, Download, Erased, Erasure, Export, Exported, FailureList, Failures, Grant, Importer,
+    Membership, ParkedChange, Pending, Position, Promoted, Promotion, Pull, Push, Pushed,
+    Regranted, Retried, Retry, Rules, Stats, Store, StoreError, Swept, Upload, Uploaded,
 };
 use tokio_postgres::Row;
 
@@ -17,6 +17,7 @@ use crate::config::{BeforeCommit, CodeWall, Config};
 use crate::draw::Drawer;
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Tries};
+use crate::materialise::Handlers;
 use crate::pool::pool;
 use crate::queries::{self, upkeep};
 use crate::session::{Acting, Session, answered, read_grants};
@@ -64,6 +65,8 @@ pub struct PostgresStore {
     imported: AtomicI64,
     before_commit: Option<BeforeCommit>,
     code_wall: CodeWall,
+    /// Who writes rows into business tables.
+    handlers: Handlers,
 }
 
 impl PostgresStore {
@@ -83,6 +86,7 @@ impl PostgresStore {
             imported: AtomicI64::new(0),
             before_commit: config.before_commit,
             code_wall: config.code_wall,
+            handlers: Handlers::new(config.handlers, config.tables),
         })
     }
 
@@ -115,6 +119,10 @@ impl PostgresStore {
 
     pub(crate) fn before_commit(&self) -> Option<&BeforeCommit> {
         self.before_commit.as_ref()
+    }
+
+    pub(crate) fn handlers(&self) -> &Handlers {
+        &self.handlers
     }
 
     pub(crate) fn code_wall(&self) -> &CodeWall {
@@ -200,6 +208,19 @@ impl Store for PostgresStore {
 
     fn pull(&self, pull: Pull) -> Pending<'_, Answer> {
         Box::pin(async move { until_done(|| self.try_pull(&pull)).await })
+    }
+
+    fn failures(&self, list: FailureList) -> Pending<'_, Failures> {
+        let names = [&list.app, &list.table];
+        let is_name = |name: &String| !name.contains('\0');
+        if !names.into_iter().flatten().all(is_name) {
+            return Box::pin(std::future::ready(Ok(Failures::new())));
+        }
+        Box::pin(async move { until_done(|| self.try_failures(&list)).await })
+    }
+
+    fn retry(&self, retry: Retry) -> Pending<'_, Retried> {
+        Box::pin(async move { until_done(|| self.try_retry(&retry)).await })
     }
 
     fn regrant(&self, membership: Membership, now: Millis) -> Pending<'_, Regranted> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sync_merge::{Context, NewRow, Plan, RowOrigin};
+use sync_protocol::rows::is_canonical_uuid;
 use sync_protocol::{
     Answer, Change, Conflict, EventId, FieldOut, Members, Op, Parked, SUPPORTED_SCHEMA_VERSION,
     ServerChange, Tables, Value, Warning, WarningCode,
@@ -10,9 +11,10 @@ use sync_protocol::{
 
 use crate::intake::Edits;
 use crate::request::{own_rows, synced_until};
+use crate::rows::Fate;
 use crate::{
     Cursor, Delta, Entry, Loaded, MAX_PAGE, PAGE_BYTES, Page, Position, Push, Pushed, Reach,
-    RecordKey, RecordState, Rules, Scope, Touched, Window, server_changes,
+    RecordKey, RecordState, RowAfter, Rules, Scope, Touched, Window, server_changes,
 };
 
 /// A value over this is left out of a conflict.
@@ -167,6 +169,23 @@ impl Decision {
             undated: row.undated,
             source_change_id: None,
         }
+    }
+
+    /// The rows of the caller's personal scope that were written, as they are now: what business tables are to hold.
+    #[must_use]
+    pub fn rows_after(&self) -> Vec<RowAfter> {
+        let personal = self.reach.personal();
+        let gone = self.plan.gone.iter().map(|place| (place, Fate::Moved));
+        let changed = self.plan.changed.iter().map(|place| (place, Fate::Stays));
+        let own = changed.chain(gone).filter(|(place, _)| {
+            let key = &self.keys[**place];
+            key.scope == *personal && is_canonical_uuid(key.record.as_str())
+        });
+        let after = own.filter_map(|(place, fate)| {
+            let record = &self.plan.records[*place];
+            RowAfter::of(&self.push.app, &self.keys[*place], record, fate)
+        });
+        after.collect()
     }
 
     /// Where the delta begins: it is over all tables.

@@ -9,6 +9,7 @@ mod tables;
 mod upload;
 
 pub use download::{DownloadBegun, FoundRow, Wanted};
+pub(crate) use now::Fate;
 pub use tables::{BusinessTable, RowLimits, RowTable, RowTables, TableKey};
 pub use upload::{Logged, UploadDecision, UploadIntake, UploadLoaded, UploadWrites};
 

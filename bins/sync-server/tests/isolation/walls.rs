@@ -61,7 +61,13 @@ impl Walls {
 }
 
 /// What row-level security stands on.
-const GUARDED: [&str; 4] = ["sync_changes", "sync_records", "sync_grants", "sync_parked"];
+const GUARDED: [&str; 5] = [
+    "sync_changes",
+    "sync_records",
+    "sync_grants",
+    "sync_parked",
+    "sync_failures",
+];
 
 /// A store of a build, with nothing in it, and what goes with it in a server.
 pub(crate) struct Built {

@@ -187,6 +187,12 @@ pub(crate) const ERASE_PARKED: &str = "\
 delete from sync_parked
 where user_id = $1";
 
+/// Removes what could not be written into business tables for a user: $1 user.
+pub(crate) const ERASE_FAILURES: &str = "\
+-- erase_user
+delete from sync_failures
+where user_id = $1";
+
 /// Removes records of a scope together with their rows: $1 scope, $2 how many records, $3 how many rows; the first record
 /// counts as fitting. Returns how many records and
 /// rows it was, and how many rows the records had.

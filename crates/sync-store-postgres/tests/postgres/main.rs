@@ -8,6 +8,7 @@ mod exchange;
 mod failure;
 mod heavy;
 mod live;
+mod materialise;
 mod migrations;
 mod replaced;
 mod support;

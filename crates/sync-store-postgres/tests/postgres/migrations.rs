@@ -5,7 +5,7 @@ use sync_store_postgres::{PostgresStore, migrate};
 
 use crate::support::Database;
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "0001_roles",
     "0002_log",
     "0003_walls",
@@ -13,6 +13,7 @@ const ALL: [&str; 7] = [
     "0005_erase",
     "0006_import",
     "0007_rows",
+    "0008_failures",
 ];
 
 fn fault(error: StoreError) -> String {
@@ -28,7 +29,7 @@ async fn migrations_are_applied_once() {
     let error = PostgresStore::connect(database.config()).await.unwrap_err();
     assert_eq!(
         fault(error),
-        "the database has 0 of 7 migrations: run `sync-server migrate`"
+        "the database has 0 of 8 migrations: run `sync-server migrate`"
     );
     assert_eq!(migrate(&database.config()).await.unwrap(), ALL);
     assert_eq!(
@@ -91,7 +92,7 @@ async fn check_tells_what_works_and_what_does_not() {
     let (expected, told): (Vec<_>, Vec<_>) = (
         vec![
             "ok: the database takes writes",
-            "ok: the schema is at version 7",
+            "ok: the schema is at version 8",
             "ok: role sync_app cannot log in, owns no table and is held by row-level security",
             "ok: role sync_maintenance cannot log in, owns no table and is held by row-level security",
             "ok: row-level security is enabled and forced",

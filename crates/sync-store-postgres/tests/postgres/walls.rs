@@ -215,7 +215,8 @@ async fn a_server_that_owns_the_tables_and_is_no_superuser_works_and_is_held_by_
             "0004_spaces",
             "0005_erase",
             "0006_import",
-            "0007_rows"
+            "0007_rows",
+            "0008_failures"
         ]
     );
     let store = database.store().await;

@@ -14,19 +14,39 @@ impl Loaded {
     ///
     /// [`StoreError::Fault`] if what was loaded cannot be read.
     pub fn row_now(&self, app: &AppId, key: &RecordKey) -> Result<Option<RowAfter>, StoreError> {
-        let record = self.read(key)?.filter(Record::is_row);
-        Ok(record.map(|record| RowAfter {
+        let record = self.read(key)?;
+        Ok(record.and_then(|record| RowAfter::of(app, key, &record, Fate::Stays)))
+    }
+}
+
+/// Whether a record is still where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is.
+    Stays,
+    /// It has moved into a space.
+    Moved,
+}
+
+impl RowAfter {
+    /// The row that a record is; `None` if it is only a part of one.
+    pub(crate) fn of(app: &AppId, key: &RecordKey, record: &Record, fate: Fate) -> Option<Self> {
+        let payload = match fate {
+            Fate::Stays if !record.is_row() => return None,
+            Fate::Stays => whole_row(record, &key.record),
+            Fate::Moved => None,
+        };
+        Some(Self {
             app: app.clone(),
             table: key.table.clone(),
             record: key.record.clone(),
             version: record.version,
-            op: if record.is_deleted() {
-                RowOp::Delete
-            } else {
-                RowOp::Update
+            op: match payload {
+                Some(_) => RowOp::Update,
+                None => RowOp::Delete,
             },
-            payload: whole_row(&record, &key.record),
-        }))
+            payload,
+        })
     }
 }
 

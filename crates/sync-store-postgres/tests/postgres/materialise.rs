@@ -1,0 +1,7 @@
+//! Rows in business tables, and the failures of those that cannot be written.
+
+mod handlers;
+mod retries;
+mod rows;
+mod support;
+mod values;
