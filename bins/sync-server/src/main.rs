@@ -13,6 +13,7 @@ mod nodes;
 mod serve;
 mod settings;
 mod sweep;
+mod tables;
 mod welcome;
 mod whole;
 
