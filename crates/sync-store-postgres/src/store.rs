@@ -46,6 +46,8 @@ const STATEMENTS: &[&str] = &[
     queries::own::PARK,
     queries::own::CLEAR_PARKED,
     queries::own::PARKED,
+    queries::business::CLEAR_FAILURES,
+    queries::business::KEEP_FAILURES,
     queries::COMMIT,
     queries::ROLLBACK,
 ];

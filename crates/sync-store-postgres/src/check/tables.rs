@@ -21,6 +21,7 @@ pub(super) async fn check(client: &Client, tables: &RowTables) -> Result<Vec<Fin
     for (key, (table, into)) in &described {
         let mut found = Found::read(client, into).await?;
         found.check(table, into);
+        found.check_foreign_keys(&described, table, into);
         found.check_references(&described, table, into);
         findings.extend(found.told(key, into));
     }
@@ -168,25 +169,17 @@ impl Found {
         faults
     }
 
-    /// Holds the references of the description against the foreign keys of the table.
-    fn check_references(
+    /// The foreign keys to other tables that are described, which the references do not name.
+    fn check_foreign_keys(
         &mut self,
         described: &Described<'_>,
         table: &RowTable,
         into: &BusinessTable,
     ) {
-        if self.lacks.is_none() {
-            return;
-        }
-        let references: Vec<(&str, &str, &TableKey)> = table
-            .references
-            .iter()
-            .map(|(field, parent)| (field.as_str(), column_of(into, field.as_str()), parent))
-            .collect();
         for foreign_key in &self.foreign_keys {
-            let parent = described.iter().find(|(_, (_, parent))| {
-                (&parent.schema, &parent.name) == (&foreign_key.schema, &foreign_key.table)
-            });
+            let parent = described
+                .iter()
+                .find(|(_, (_, parent))| foreign_key.is_to(parent));
             let Some((parent, _)) = parent else {
                 continue;
             };
@@ -197,41 +190,59 @@ impl Found {
             let (Some(column), None) = (columns.next(), columns.next()) else {
                 continue;
             };
-            let is_described = references
+            let is_described = table
+                .references
                 .iter()
-                .any(|(_, name, of)| *name == column && of == parent);
+                .any(|(field, of)| column_of(into, field.as_str()) == column && of == *parent);
             if !is_described {
                 let (app, name) = parent;
-                let field = field_of(into, column);
                 self.faults.push(format!(
                     "foreign key {} is not described, so that children may come before their parents: references = {{ \
-                     {field} = \"{app}.{name}\" }}",
-                    foreign_key.name
+                     {} = \"{app}.{name}\" }}",
+                    foreign_key.name,
+                    field_of(into, column)
                 ));
             }
         }
-        for (field, column, parent) in references {
+    }
+
+    /// The references to other tables that are described, which no foreign key holds.
+    fn check_references(
+        &mut self,
+        described: &Described<'_>,
+        table: &RowTable,
+        into: &BusinessTable,
+    ) {
+        for (field, parent) in &table.references {
             let Some((_, parent_into)) = described.get(parent) else {
                 continue;
             };
-            let has_key = self.foreign_keys.iter().any(|key| {
-                (&key.schema, &key.table) == (&parent_into.schema, &parent_into.name)
-                    && key.columns.iter().any(|name| name == column)
-            });
-            if !has_key {
-                let (user, column) = (quoted(&into.user), quoted(column));
+            let column = column_of(into, field.as_str());
+            let has_key = self
+                .foreign_keys
+                .iter()
+                .any(|key| key.is_to(parent_into) && key.columns.iter().any(|name| name == column));
+            if !has_key && self.lacks.is_some() {
                 self.notes.push(format!(
-                    "{field} refers to {}.{}, and no foreign key does: alter table {} add foreign key ({user}, {column}) \
+                    "{field} refers to {}.{}, and no foreign key does: alter table {} add foreign key ({}, {}) \
                      references {} ({}, {})",
                     parent.0,
                     parent.1,
                     full_name(into),
+                    quoted(&into.user),
+                    quoted(column),
                     full_name(parent_into),
                     quoted(&parent_into.user),
                     quoted(&parent_into.key)
                 ));
             }
         }
+    }
+}
+
+impl ForeignKey {
+    fn is_to(&self, parent: &BusinessTable) -> bool {
+        (&self.schema, &self.table) == (&parent.schema, &parent.name)
     }
 }
 
