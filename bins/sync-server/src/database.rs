@@ -7,6 +7,7 @@ use sync_store_postgres::PostgresStore;
 use sync_store_sqlite::SqliteStore;
 
 use crate::settings::{Database, Migration, Settings};
+use crate::tables;
 
 /// Opens the store, brought to its schema unless the operator does that by hand.
 ///
@@ -20,7 +21,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<Arc<dyn Store>, String> 
             Ok(Arc::new(store))
         }
         Database::Postgres(url) => {
-            let config = postgres(settings, url);
+            let config = with_tables(settings, url)?;
             if settings.sync_migrate == Migration::Auto {
                 for line in sync_store_postgres::migrate(&config).await.map_err(told)? {
                     tracing::info!("database: applied {line}");
@@ -105,9 +106,12 @@ pub(crate) async fn migrate(settings: &Settings) -> Result<Vec<String>, String> 
 pub(crate) async fn check(settings: &Settings) -> Result<Vec<Finding>, String> {
     match settings.database()? {
         Database::Sqlite(path) => sync_store_sqlite::check(&path).map_err(told),
-        Database::Postgres(url) => sync_store_postgres::check(&postgres(settings, url))
-            .await
-            .map_err(told),
+        Database::Postgres(url) => {
+            // A file that cannot be read is a fault of the settings, which are reported beside.
+            let config = with_tables(settings, url.clone());
+            let config = config.unwrap_or_else(|_| postgres(settings, url));
+            sync_store_postgres::check(&config).await.map_err(told)
+        }
     }
 }
 
@@ -118,6 +122,15 @@ pub(crate) fn postgres(settings: &Settings, url: String) -> sync_store_postgres:
         pool_size: usize::from(settings.sync_pool_size),
         ..sync_store_postgres::Config::new(url)
     }
+}
+
+/// The same, with the business tables that rows are written into.
+fn with_tables(settings: &Settings, url: String) -> Result<sync_store_postgres::Config, String> {
+    let (tables, _) = tables::tables(settings)?;
+    Ok(sync_store_postgres::Config {
+        tables: Arc::new(tables),
+        ..postgres(settings, url)
+    })
 }
 
 /// The error for the operator.

@@ -5,7 +5,7 @@ use sync_notify_nats::NatsError;
 
 use crate::commands::Command;
 use crate::settings::{Database, Settings};
-use crate::{access, address};
+use crate::{access, address, tables};
 
 impl Settings {
     /// Everything in these settings that `command` cannot run with, a sentence each.
@@ -48,6 +48,7 @@ impl Settings {
         faults.extend(access::shared_key(command, self).err());
         faults.extend(access::faults(self));
         faults.extend(self.nats_fault().err());
+        faults.extend(tables::tables(self).err());
         faults
     }
 

@@ -14,6 +14,7 @@ mod rows;
 mod serve;
 mod settings;
 mod sweep;
+mod tables;
 mod welcome;
 mod whole;
 

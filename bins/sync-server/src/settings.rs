@@ -152,6 +152,9 @@ pub(crate) struct Settings {
     /// Connections to PostgreSQL
     #[arg(long, env = "SYNC_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1000), global = true, hide_env_values = true)]
     pub(crate) sync_pool_size: u16,
+    /// A file that describes the tables of rows clients: references, and business tables in PostgreSQL; `dev` takes a flag only
+    #[arg(long, env = "SYNC_TABLES", global = true, hide_env_values = true)]
+    pub(crate) sync_tables: Option<String>,
     #[command(flatten)]
     pub(crate) limits: LimitSettings,
     #[command(flatten)]
@@ -219,6 +222,7 @@ impl Settings {
             &mut self.mana_service_key,
             &mut self.sync_service_keys,
             &mut self.nats_url,
+            &mut self.sync_tables,
         ] {
             setting.take_if(|text| text.is_empty());
         }
@@ -241,6 +245,7 @@ impl Settings {
             .take_if(|_| !is_flag("sync_service_keys"));
         self.sync_service_keys_file
             .take_if(|_| !is_flag("sync_service_keys_file"));
+        self.sync_tables.take_if(|_| !is_flag("sync_tables"));
     }
 
     /// The apps that need no subscription.

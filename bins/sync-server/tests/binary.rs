@@ -373,6 +373,7 @@ fn an_empty_setting_counts_as_unset() {
         "SYNC_MIGRATE",
         "SYNC_JWKS_HOSTS",
         "SYNC_POOL_SIZE",
+        "SYNC_TABLES",
         "SYNC_MAX_CONNECTIONS",
         "SYNC_RATE_PER_USER",
         "SYNC_RATE_PER_ADDRESS",

@@ -1,5 +1,7 @@
 //! What `sync-server check` says about the database: what works, and what does not.
 
+mod tables;
+
 use sync_store::{Finding, StoreError};
 use tokio_postgres::Client;
 
@@ -16,7 +18,7 @@ use crate::session::{Acting, Session, answered};
 const ROLES: [&str; 2] = ["sync_app", "sync_maintenance"];
 
 /// Looks at the database and reports line by line, `ok` or `fault` first: the server, how it commits, the schema, the roles
-/// and row-level security, room for locks, and the clock. Writes nothing but a gap in the positions.
+/// and row-level security, business tables, room for locks, and the clock. Writes nothing but a gap in the positions.
 ///
 /// # Errors
 ///
@@ -36,6 +38,11 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, StoreError> {
     }
     lines.extend(roles(&client).await.map_err(store_error)?);
     lines.extend(walls(&client).await.map_err(store_error)?);
+    lines.extend(
+        tables::check(&client, &config.tables)
+            .await
+            .map_err(store_error)?,
+    );
     lines.push(acting(&endpoint).await);
     lines.push(clock(&endpoint, &client).await);
     Ok(lines)

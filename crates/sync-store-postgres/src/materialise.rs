@@ -23,6 +23,7 @@ use sync_store::{RowAfter, StoreError};
 
 pub use handler::{BusinessConnection, Handler, HandlerError, HandlerWork};
 
+pub(crate) use columns::{Column, quoted};
 pub(crate) use order::{Group, Handlers};
 
 use crate::failure::Failure;

@@ -51,6 +51,8 @@ const STATEMENTS: &[&str] = &[
     queries::rows::KEEP_UPLOADS,
     queries::rows::ROWS_STANDING,
     queries::rows::ROWS,
+    queries::business::CLEAR_FAILURES,
+    queries::business::KEEP_FAILURES,
     queries::COMMIT,
     queries::ROLLBACK,
 ];

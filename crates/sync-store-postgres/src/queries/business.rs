@@ -41,6 +41,64 @@ where named.nspname = $1
     and not held.attisdropped
 order by held.attnum";
 
+/// Whether role `sync_app` may use the schema of a table, and read and write it: $1 schema, $2 name.
+pub(crate) const RIGHTS: &str = "\
+-- check
+select
+    has_schema_privilege('sync_app', named.oid, 'usage'),
+    has_table_privilege('sync_app', found.oid, 'select')
+        and has_table_privilege('sync_app', found.oid, 'insert')
+        and has_table_privilege('sync_app', found.oid, 'update')
+        and has_table_privilege('sync_app', found.oid, 'delete')
+from pg_catalog.pg_namespace as named
+join pg_catalog.pg_class as found on found.relnamespace = named.oid
+where named.nspname = $1
+    and found.relname = $2
+    and found.relkind in ('r', 'p', 'v', 'f')";
+
+/// The columns of each index of a table by which an upsert can find a row: $1 schema, $2 name.
+pub(crate) const UNIQUE: &str = "\
+-- check
+select array(
+    select held.attname::text
+    from pg_catalog.pg_attribute as held
+    where held.attrelid = index.indrelid
+        and held.attnum = any((index.indkey::smallint[])[0:index.indnkeyatts - 1])
+)
+from pg_catalog.pg_namespace as named
+join pg_catalog.pg_class as found on found.relnamespace = named.oid
+join pg_catalog.pg_index as index on index.indrelid = found.oid
+where named.nspname = $1
+    and found.relname = $2
+    and index.indisunique
+    and index.indimmediate
+    and index.indisvalid
+    and index.indpred is null
+    and index.indexprs is null";
+
+/// The foreign keys of a table, with their columns and the table that each is about: $1 schema, $2 name.
+pub(crate) const FOREIGN_KEYS: &str = "\
+-- check
+select
+    held.conname::text,
+    array(
+        select child.attname::text
+        from pg_catalog.pg_attribute as child
+        where child.attrelid = held.conrelid
+            and child.attnum = any(held.conkey)
+    ),
+    other_named.nspname::text,
+    other.relname::text
+from pg_catalog.pg_namespace as named
+join pg_catalog.pg_class as found on found.relnamespace = named.oid
+join pg_catalog.pg_constraint as held on held.conrelid = found.oid
+join pg_catalog.pg_class as other on other.oid = held.confrelid
+join pg_catalog.pg_namespace as other_named on other_named.oid = other.relnamespace
+where named.nspname = $1
+    and found.relname = $2
+    and held.contype = 'f'
+order by held.conname";
+
 /// What a statement about a business table is made of. Everything is quoted.
 pub(crate) struct Parts {
     /// The table.

@@ -1,5 +1,6 @@
 //! Rows in business tables, and the failures of those that cannot be written.
 
+mod checks;
 mod handlers;
 mod retries;
 mod rows;
