@@ -83,13 +83,22 @@ impl Running {
 
     /// The status line of the answer.
     fn get(&self, path: &str) -> Option<String> {
+        let answer = self.ask("GET", path, "", "")?;
+        answer.lines().next().map(str::to_owned)
+    }
+
+    /// The whole answer to a request with this further line in its head.
+    fn ask(&self, method: &str, path: &str, line: &str, body: &str) -> Option<String> {
         let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{}", self.1)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n{line}\r\n{body}"
+        );
         std::io::Write::write_all(&mut stream, request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        answer.lines().next().map(str::to_owned)
+        Some(answer)
     }
 
     /// Sends a signal and waits for the end: whether it ended well, and what it logged.
@@ -352,6 +361,65 @@ fn each_adapter_that_is_off_is_told_of_whatever_the_log_leaves_out() {
             assert!(log.lines().all(is_json), "{log}");
         }
     }
+}
+
+#[test]
+fn who_has_a_token_of_the_secret_uploads_as_much_as_the_settings_let_in() {
+    let secret = "a secret of more than 32 bytes, for rows";
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [
+        KEYS,
+        ("JWT_SECRET", secret),
+        ("SYNC_UPLOAD_CHANGES", "1"),
+        ("SYNC_UPLOAD_PAYLOAD_BYTES", "20"),
+    ];
+    let running = Running::start(folder.path(), &["serve"], &settings);
+    // It is good for as long as anybody will run this.
+    let token = hs256(secret, r#"{"sub":"anna","did":"phone","exp":32503680000}"#);
+    let line = format!("authorization: Bearer {token}\r\n");
+    let ask = |method, path, body: &str| {
+        let answer = running.ask(method, path, &line, body);
+        answer.expect("an answer")
+    };
+    let version = ask("GET", "/sync/schema-version", "");
+    assert!(version.ends_with(r#"{"schema_version":1}"#), "{version}");
+    let pull = ask("GET", "/sync/todo/pull?collection=a&since=0", "");
+    assert!(pull.starts_with("HTTP/1.1 401"), "{pull}");
+    let change = |payload: &str| {
+        let pk = "0b7c1a2e-30f4-4c55-8d66-77e8f9a0b1c2";
+        format!(r#"{{"table":"a","op":"INSERT","pk":"{pk}","payload":{payload}}}"#)
+    };
+    let small = change("{}");
+    let two = format!(r#"{{"changes":[{small},{small}]}}"#);
+    let answer = ask("POST", "/sync/upload", &two);
+    assert!(
+        answer.contains("batch too large: changes=2 limit=1"),
+        "{answer}"
+    );
+    let large = format!(r#"{{"changes":[{}]}}"#, change(r#"{"text":"of 22 bytes"}"#));
+    let answer = ask("POST", "/sync/upload", &large);
+    assert!(answer.contains("payload too large: 22 > 20"), "{answer}");
+    let (_, log) = running.stop("-TERM");
+    assert!(
+        !log.contains("rows tokens: off") && !log.contains(secret),
+        "{log}"
+    );
+}
+
+/// A token as issuers of rows clients make it.
+fn hs256(secret: &str, claims: &str) -> String {
+    let base64url = |bytes: &[u8]| {
+        let text = openssl::base64::encode_block(bytes);
+        let text = text.replace('+', "-").replace('/', "_");
+        text.trim_end_matches('=').to_owned()
+    };
+    let header = base64url(br#"{"alg":"HS256"}"#);
+    let signed = format!("{header}.{}", base64url(claims.as_bytes()));
+    let key = openssl::pkey::PKey::hmac(secret.as_bytes()).expect("a key");
+    let digest = openssl::hash::MessageDigest::sha256();
+    let mut signer = openssl::sign::Signer::new(digest, &key).expect("it signs");
+    let signature = signer.sign_oneshot_to_vec(signed.as_bytes());
+    format!("{signed}.{}", base64url(&signature.expect("it signs")))
 }
 
 #[test]
