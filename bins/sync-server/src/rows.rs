@@ -1,11 +1,8 @@
-//! Settings of rows clients: how much one upload may hold, and what is known of their tables.
+//! Settings of rows clients: how much one upload may hold.
 
 use clap::Args;
 use sync_protocol::{MAX_BODY_BYTES, MAX_CHANGES};
-use sync_store::{RowLimits, RowTables};
-
-/// The version of tables that nobody has described.
-pub(crate) const SCHEMA_VERSION: i64 = 1;
+use sync_store::RowLimits;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RowSettings {
@@ -18,14 +15,11 @@ pub(crate) struct RowSettings {
 }
 
 impl RowSettings {
-    /// What is known of tables, and how much an upload may hold.
-    pub(crate) fn tables(&self) -> RowTables {
-        RowTables {
-            described: None,
-            limits: RowLimits {
-                changes: self.sync_upload_changes,
-                payload_bytes: self.sync_upload_payload_bytes,
-            },
+    /// How much an upload may hold.
+    pub(crate) fn limits(&self) -> RowLimits {
+        RowLimits {
+            changes: self.sync_upload_changes,
+            payload_bytes: self.sync_upload_payload_bytes,
         }
     }
 }

@@ -15,9 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::Command;
 use crate::nodes::Nodes;
-use crate::rows::SCHEMA_VERSION;
+
 use crate::settings::{Database, KeyHosts, Settings};
-use crate::{access, database, logging, sweep, welcome};
+use crate::{access, database, logging, sweep, tables, welcome};
 
 /// Where `dev` keeps the key that it signs tokens with.
 const DEVELOPMENT_KEY: &str = "sync-data/development-key.pem";
@@ -49,6 +49,7 @@ pub(crate) async fn serve(command: &Command, settings: &Settings) -> Result<(), 
         clock: clock.clone(),
         write_roles: settings.write_roles(),
     };
+    let (rows, schema_version) = tables::tables(settings)?;
     let service = Service {
         store,
         verifier,
@@ -62,8 +63,8 @@ pub(crate) async fn serve(command: &Command, settings: &Settings) -> Result<(), 
         development_issuer,
         hub,
         relay: nodes.relay.clone(),
-        rows: Arc::new(settings.rows.tables()),
-        schema_version: SCHEMA_VERSION,
+        rows: Arc::new(rows),
+        schema_version,
         metrics: Metrics::new(),
         limits: limits(command, settings)?,
     };

@@ -53,7 +53,11 @@ struct Table {
 /// A sentence that names the setting, the file and the table.
 pub(crate) fn tables(settings: &Settings) -> Result<(RowTables, i64), String> {
     let Some(path) = &settings.sync_tables else {
-        return Ok((RowTables::default(), SCHEMA_VERSION));
+        let tables = RowTables {
+            limits: settings.rows.limits(),
+            ..RowTables::default()
+        };
+        return Ok((tables, SCHEMA_VERSION));
     };
     let fault = |fault: String| format!("SYNC_TABLES: {path}: {fault}");
     let text = std::fs::read_to_string(path)
@@ -67,6 +71,10 @@ pub(crate) fn tables(settings: &Settings) -> Result<(RowTables, i64), String> {
              and `columns` away, or set DATABASE_URL to postgresql://…"
         )));
     }
+    let tables = RowTables {
+        limits: settings.rows.limits(),
+        ..tables
+    };
     Ok((tables, version))
 }
 
