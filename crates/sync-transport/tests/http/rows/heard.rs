@@ -72,7 +72,11 @@ async fn rows_and_changes_are_about_the_same_records() {
             &rows[0]["payload"],
             &rows[0]["server_version"]
         ),
-        (&json!(other), &json!({"id": other, "title": "bread"}), &json!(1))
+        (
+            &json!(other),
+            &json!({"id": other, "title": "bread"}),
+            &json!(1)
+        )
     );
     assert_eq!(rows[0]["source_change_id"], 0);
 }
