@@ -378,7 +378,8 @@ impl Decision {
     }
 }
 
-fn at(base: Position, place: usize) -> Position {
+/// The position of a row, by its place among those that were drawn for.
+pub(crate) fn at(base: Position, place: usize) -> Position {
     Position(base.0 + i64::try_from(place).unwrap_or(i64::MAX - base.0))
 }
 

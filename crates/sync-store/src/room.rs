@@ -9,9 +9,9 @@ use crate::Push;
 use crate::state::Rows;
 
 /// The most bytes that the live rows of a record have; a change that would make it more is parked.
-const MAX_RECORD_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_RECORD_BYTES: usize = 64 * 1024 * 1024;
 /// The most fields of a record; a change that would make it more is parked.
-const MAX_RECORD_FIELDS: usize = 4000;
+pub(crate) const MAX_RECORD_FIELDS: usize = 4000;
 
 /// Whether a record may take another one in. Else that one stays where it is.
 pub(crate) fn has_room(records: &[Record], one: &Move, rows: &Rows) -> bool {

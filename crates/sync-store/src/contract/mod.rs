@@ -4,6 +4,7 @@
 //! The clauses speak to a store as a server does: pushes are read from their JSON, answers are compared whole.
 
 mod alike;
+mod both_dialects;
 mod deletes;
 mod denied;
 mod device;
@@ -17,6 +18,7 @@ mod merging;
 mod moving;
 mod outgoing;
 mod positions;
+mod references;
 mod replica;
 mod row_device;
 mod rows;
@@ -25,6 +27,7 @@ mod size;
 mod wire;
 
 pub use alike::*;
+pub use both_dialects::*;
 pub use deletes::*;
 pub use denied::*;
 pub use device::{Device, START, changes, grant};
@@ -38,6 +41,7 @@ pub use merging::*;
 pub use moving::*;
 pub use outgoing::*;
 pub use positions::*;
+pub use references::*;
 pub use row_device::RowDevice;
 pub use rows::*;
 pub use scopes::*;

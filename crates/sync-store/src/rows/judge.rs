@@ -13,12 +13,8 @@ use super::now::whole_row;
 use super::order::order;
 use super::references::{Parent, are_readable, parents};
 use super::{Logged, Upload, UploadLoaded};
+use crate::room::{MAX_RECORD_BYTES, MAX_RECORD_FIELDS};
 use crate::{RecordKey, personal};
-
-/// The most fields of a record; as in a push.
-const MAX_RECORD_FIELDS: usize = 4000;
-/// The most bytes that the live rows of a record have; as in a push.
-const MAX_RECORD_BYTES: usize = 64 * 1024 * 1024;
 
 /// What came of all changes.
 pub(super) struct Judged {

@@ -13,6 +13,7 @@ use super::judge::judge;
 use super::now::whole_row;
 use super::references::parents;
 use super::{RowAfter, Upload, Uploaded};
+use crate::decision::at;
 use crate::{
     Caller, Entry, Loaded, Position, RecordKey, RecordState, Scope, StoreError, Touched, Writes,
     personal,
@@ -372,8 +373,4 @@ fn dead(keys: &[(AppId, RecordKey)], before: &[Record], plan: &Plan) -> Vec<(App
         }
     }
     dead
-}
-
-fn at(base: Position, place: usize) -> Position {
-    Position(base.0 + i64::try_from(place).unwrap_or(i64::MAX - base.0))
 }
