@@ -125,7 +125,7 @@ async fn a_failure_that_is_being_retried_is_busy_at_once() {
 async fn a_failure_of_a_table_that_nobody_writes_any_more_says_so() {
     let (world, id) = failing().await;
     let config = sync_store_postgres::Config {
-        tables: std::sync::Arc::new(tables([into("posts", None)])),
+        tables: std::sync::Arc::new(tables([into("posts", &[])])),
         ..world.database.config()
     };
     let store = sync_store_postgres::PostgresStore::connect(config)
