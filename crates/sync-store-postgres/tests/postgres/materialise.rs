@@ -1,6 +1,7 @@
 //! Rows in business tables, and the failures of those that cannot be written.
 
 mod checks;
+mod device;
 mod handlers;
 mod retries;
 mod rows;

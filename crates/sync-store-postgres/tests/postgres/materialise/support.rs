@@ -116,8 +116,9 @@ pub(crate) fn tables<const N: usize>(described: [(TableKey, RowTable); N]) -> Ro
 /// A database with business tables, and a store that writes into them.
 pub(crate) struct World {
     pub(crate) database: Database,
-    pub(crate) store: PostgresStore,
+    pub(crate) store: Arc<PostgresStore>,
     pub(crate) raw: Client,
+    pub(crate) tables: Arc<RowTables>,
 }
 
 impl World {
@@ -130,16 +131,18 @@ impl World {
         let database = Database::migrated().await;
         let raw = database.raw().await;
         raw.batch_execute(sql).await.unwrap();
+        let tables = Arc::new(tables);
         let config = Config {
-            tables: Arc::new(tables),
+            tables: Arc::clone(&tables),
             handlers,
             ..database.config()
         };
-        let store = PostgresStore::connect(config).await.unwrap();
+        let store = Arc::new(PostgresStore::connect(config).await.unwrap());
         Self {
             database,
             store,
             raw,
+            tables,
         }
     }
 
