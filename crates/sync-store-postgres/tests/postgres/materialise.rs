@@ -3,7 +3,9 @@
 mod checks;
 mod device;
 mod handlers;
+mod pushes;
 mod retries;
 mod rows;
 mod support;
+mod uploads;
 mod values;
