@@ -3,16 +3,17 @@
 use sync_protocol::rows::RetryAnswer;
 use sync_protocol::{AppId, RecordId, TableName, UserId};
 use sync_store::{Loaded, RecordKey, Retried, Retry, RowAfter, personal};
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use crate::exchange::{enter, read_loaded, records};
 use crate::failure::Failure;
-use crate::materialise::{Group, attempt};
+use crate::materialise::{Group, Unwritten, attempt};
 use crate::page::unreadable;
 use crate::queries::{self, business as sql};
-use crate::session::{After, Mode, Session, answered};
+use crate::session::{ANSWER_LIMIT, After, Mode, Session, answered};
 use crate::store::PostgresStore;
 
 /// What a device is told of a failure whose row is not there any more.
@@ -56,10 +57,12 @@ impl PostgresStore {
         };
         let version = row.version;
         let rows = vec![row];
+        let groups = [Group { handler, rows }];
+        let until = Instant::now() + ANSWER_LIMIT;
         // What is written loses its failure there.
-        match attempt(session, &retry.user, &[Group { handler, rows }]).await? {
+        match attempt(session, &retry.user, &groups, until).await? {
             Ok(()) => Ok(done("applied", version, None)),
-            Err(error) => {
+            Err(Unwritten { error, .. }) => {
                 execute(session, sql::FAILED_AGAIN, &[&retry.id, &error]).await?;
                 Ok(done("materialize_error", version, Some(error)))
             }

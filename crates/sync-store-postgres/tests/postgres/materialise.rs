@@ -6,6 +6,7 @@ mod handlers;
 mod pushes;
 mod retries;
 mod rows;
+mod slow;
 mod support;
 mod uploads;
 mod values;
