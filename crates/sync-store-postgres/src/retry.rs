@@ -1,6 +1,6 @@
 //! Retrying a row that could not be written into its business table: one transaction, with the row as it is now.
 
-use sync_protocol::rows::RetryAnswer;
+use sync_protocol::rows::{RetryAnswer, RowOp};
 use sync_protocol::{AppId, RecordId, TableName, UserId};
 use sync_store::{Loaded, RecordKey, Retried, Retry, RowAfter, personal};
 use tokio::time::Instant;
@@ -24,6 +24,21 @@ struct Held {
     app: AppId,
     key: RecordKey,
     version: i64,
+    is_delete: bool,
+}
+
+impl Held {
+    /// The delete that failed, to be tried again.
+    fn delete(&self) -> RowAfter {
+        RowAfter {
+            app: self.app.clone(),
+            table: self.key.table.clone(),
+            record: self.key.record.clone(),
+            version: self.version,
+            op: RowOp::Delete,
+            payload: None,
+        }
+    }
 }
 
 impl PostgresStore {
@@ -51,9 +66,14 @@ impl PostgresStore {
         let Some(handler) = self.handlers().of(&held.app, &held.key.table) else {
             return Ok(Retried::NoHandler(held.app, held.key.table));
         };
-        let Some(row) = row_now(session, &held).await? else {
-            execute(session, sql::FORGET_FAILURE, &[&retry.id]).await?;
-            return Ok(done("applied", held.version, Some(STALE.to_owned())));
+        let row = match row_now(session, &held).await? {
+            Some(row) => row,
+            // The record has moved into a space, and its business row is still there.
+            None if held.is_delete => held.delete(),
+            None => {
+                execute(session, sql::FORGET_FAILURE, &[&retry.id]).await?;
+                return Ok(done("applied", held.version, Some(STALE.to_owned())));
+            }
         };
         let version = row.version;
         let rows = vec![row];
@@ -107,6 +127,7 @@ fn read(row: &Row, user: &UserId) -> Result<Held, Failure> {
         app: AppId::new(row.get(0)).map_err(unreadable)?,
         key,
         version: row.get(3),
+        is_delete: row.get::<_, &str>(4) == RowOp::Delete.as_str(),
     })
 }
 

@@ -7,6 +7,7 @@ use sync_store::contract::Device;
 use sync_store::{Role, Store};
 
 use super::device::put;
+use super::retries::done;
 use super::support::{World, id};
 
 /// A device that knows no rows, in the app of the business tables.
@@ -103,5 +104,33 @@ async fn a_record_that_moves_into_a_space_leaves_the_business_table() {
     born["spaceId"] = json!("home");
     push(&mut browser, vec![born]).await;
     assert_eq!(world.authors().await, ["anna:B"]);
+    assert_eq!(world.failures("anna").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_record_that_has_moved_is_still_deleted_when_that_is_retried() {
+    let world = World::usual().await;
+    let mut browser = browser(&world, "anna");
+    browser.grant("home", Some(Role::Writer)).await;
+    push(&mut browser, vec![insert(1, json!({"name": "A"}))]).await;
+    let sql = format!(
+        "insert into business.posts (user_id, id, author_id) values ('anna', '{}', '{}')",
+        id(9),
+        id(1)
+    );
+    world.alter(&sql).await;
+    let mut moving = update(1, "name", &json!("A2"), 30);
+    moving["spaceId"] = json!("home");
+    push(&mut browser, vec![moving]).await;
+    assert_eq!(world.authors().await, ["anna:A"]);
+    let failure = world.listed("anna").await.remove(0);
+    assert_eq!(failure.op, "DELETE");
+    world.alter("delete from business.posts").await;
+    let version = failure.attempted_version;
+    assert_eq!(
+        world.retry("anna", failure.id).await,
+        done("applied", version, None)
+    );
+    assert_eq!(world.authors().await, Vec::<String>::new());
     assert_eq!(world.failures("anna").await, Vec::<String>::new());
 }

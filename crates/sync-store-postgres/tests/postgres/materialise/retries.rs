@@ -9,7 +9,7 @@ use super::support::{World, id, into, row, tables};
 use crate::support::{NOW, user};
 
 impl World {
-    async fn retry(&self, name: &str, id: i64) -> Retried {
+    pub(super) async fn retry(&self, name: &str, id: i64) -> Retried {
         let retry = Retry {
             user: user(name),
             id,
@@ -19,7 +19,7 @@ impl World {
     }
 }
 
-fn done(status: &str, version: i64, message: Option<&str>) -> Retried {
+pub(super) fn done(status: &str, version: i64, message: Option<&str>) -> Retried {
     Retried::Done(RetryAnswer {
         source_change_id: 0,
         status: status.to_owned(),
