@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
-use crate::change::{applied, insert, new, pk, update};
+use crate::change::{applied, insert, new, pk, update, with};
 use crate::device::Device;
 use crate::world::hs256;
 
@@ -34,6 +34,8 @@ user = "user_id"
 columns = ["name"]
 "#;
 
+const OPERATING: &str = include_str!("../../../../docs/OPERATING.md");
+
 const RUDE: &str =
     "PostgreSQL says 23514: new row for relation \"users\" violates check constraint \"polite\"";
 
@@ -46,6 +48,10 @@ struct Business {
 
 impl Business {
     async fn new(tables: &str) -> Self {
+        Self::of(BUSINESS, tables).await
+    }
+
+    async fn of(sql: &str, tables: &str) -> Self {
         let (server, name) = (test_postgres::shared_url(), RandomState::new().hash_one(0));
         let name = format!("materialised_{name:016x}");
         let create = format!("create database {name}");
@@ -60,7 +66,7 @@ impl Business {
             folder,
         };
         assert!(business.run("migrate").status.success());
-        business.change(BUSINESS).await;
+        business.change(sql).await;
         business
     }
 
@@ -297,4 +303,30 @@ async fn a_check_refuses_a_business_table_of_which_clients_could_write_every_col
     let said = String::from_utf8(output.stdout).unwrap();
     let line = "SYNC_TABLES: tables.toml: [tables.\"business.users\"]: `into` wants `columns`";
     assert!(said.contains(line), "{said}");
+}
+
+#[tokio::test]
+async fn the_example_of_the_operators_guide_works() {
+    let block = |language: &str| {
+        let (_, rest) = OPERATING.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let business = Business::of(block("sql"), block("toml")).await;
+    let said = String::from_utf8(business.run("check").stdout).unwrap();
+    let good = "rows can be written\n";
+    assert_eq!(said.matches(good).count(), 2, "{said}");
+    assert!(
+        !said.contains("FAILED  database: business") && !said.contains("note: "),
+        "{said}"
+    );
+    let serving = business.serve().await;
+    let anna = serving.device("anna");
+    let post = json!({"title": "T", "author_id": pk(1)});
+    let post = with(insert(1, &pk(2), 0, post), "table", "posts");
+    let told = anna.statuses(&[post, new(2, &pk(1), "A")]).await;
+    assert_eq!(told, [applied(1, 1), applied(2, 1)]);
+    let join = "select title || ' of ' || name from business.posts join business.users on users.id = author";
+    let rows = business.sql.query(join, &[]).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].get::<_, &str>(0), "T of A");
 }
