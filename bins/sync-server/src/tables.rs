@@ -7,7 +7,7 @@
 //! into = "business.users"       # the business table, schema.name; nothing is written without it
 //! user = "user_id"              # its column of the user
 //! key = "id"                    # its column of the pk; "id" if it is not there
-//! columns = { name = "name" }   # payload key = column; those of the same name if it is not there
+//! columns = ["name", "email"]   # the payload keys that are written, into columns of the same name; or { key = "column" }
 //!
 //! [tables."business.posts"]
 //! references = { author_id = "business.users" }
@@ -40,9 +40,31 @@ struct Table {
     into: Option<String>,
     user: Option<String>,
     key: Option<String>,
-    columns: Option<BTreeMap<String, String>>,
+    columns: Option<Columns>,
     #[serde(default)]
     references: BTreeMap<String, String>,
+}
+
+/// The payload keys that are written into a business table, and the column of each.
+#[derive(Clone, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "`columns` must be a list, [\"name\", …], or a map, { key = \"column\", … }"
+)]
+enum Columns {
+    OfTheSameName(Vec<String>),
+    Named(BTreeMap<String, String>),
+}
+
+impl Columns {
+    fn pairs(self) -> Vec<(String, String)> {
+        match self {
+            Self::OfTheSameName(names) => {
+                names.into_iter().map(|name| (name.clone(), name)).collect()
+            }
+            Self::Named(columns) => columns.into_iter().collect(),
+        }
+    }
 }
 
 /// What is known of the tables of rows clients, and the schema version that they are told. Without a file every table is
@@ -169,37 +191,41 @@ fn business(table: &Table) -> Result<Option<BusinessTable>, String> {
             "`user` and `key` are both column {user}: they must be two"
         ));
     }
-    let columns = table
-        .columns
-        .as_ref()
-        .map(|columns| columns_of(columns, user, key));
+    let Some(columns) = table.columns.clone() else {
+        return Err(
+            "`into` wants `columns`: without it clients could write any column of the table, is_admin as well as name; write \
+             columns = [\"name\", …] with the payload keys that are theirs to write, or { key = \"column\", … } where names \
+             differ"
+                .to_owned(),
+        );
+    };
     Ok(Some(BusinessTable {
         schema: schema.to_owned(),
         name: name.to_owned(),
         user: user.clone(),
         key: key.to_owned(),
-        columns: columns.transpose()?,
+        columns: columns_of(columns, user, key)?,
     }))
 }
 
 fn columns_of(
-    columns: &BTreeMap<String, String>,
+    columns: Columns,
     user: &str,
     key: &str,
 ) -> Result<BTreeMap<FieldName, String>, String> {
     let mut seen = BTreeSet::new();
     let mut named = BTreeMap::new();
-    for (field, column) in columns {
-        check_name(column)?;
+    for (field, column) in columns.pairs() {
+        check_name(&column)?;
         if column == user || column == key {
             return Err(format!(
                 "`columns` has {field} = {column:?}, and the server itself writes user and pk: take it away"
             ));
         }
-        if !seen.insert(column) {
+        if !seen.insert(column.clone()) {
             return Err(format!("`columns` has column {column:?} twice"));
         }
-        named.insert(field_name(field)?, column.clone());
+        named.insert(field_name(&field)?, column);
     }
     Ok(named)
 }
@@ -245,6 +271,7 @@ columns = { name = "full_name" }
 into = "business.posts"
 user = "owner"
 key = "post"
+columns = ["title", "author_id"]
 references = { author_id = "business.users" }
 [tables."business.tags"]
 "#;
@@ -277,16 +304,17 @@ references = { author_id = "business.users" }
             name: name.to_owned(),
             user: user.to_owned(),
             key: key.to_owned(),
-            columns,
+            columns: Vec::into_iter(columns).collect(),
         };
-        let names = BTreeMap::from([(field("name"), "full_name".to_owned())]);
+        let full_name = [(field("name"), "full_name".to_owned())];
+        let same = ["title", "author_id"].map(|name| (field(name), name.to_owned()));
         let users = RowTable {
             references: BTreeMap::new(),
-            business: Some(into("crm", "Users", "user_id", "id", Some(names))),
+            business: Some(into("crm", "Users", "user_id", "id", full_name.to_vec())),
         };
         let posts = RowTable {
             references: BTreeMap::from([(field("author_id"), key("business.users"))]),
-            business: Some(into("business", "posts", "owner", "post", None)),
+            business: Some(into("business", "posts", "owner", "post", same.to_vec())),
         };
         let described = BTreeMap::from([
             (key("business.users"), users),
@@ -350,10 +378,14 @@ references = { author_id = "business.users" }
             ),
             (into("key = \"u\""), "both column u"),
             (into("key = \"\""), "cannot be a name"),
+            (into(""), "`into` wants `columns`: without it clients could"),
+            (into("columns = \"x\""), "`columns` must be a list"),
+            (into("columns = [\"c\", \"c\"]"), "\"c\" twice"),
+            (into("columns = [\"id\"]"), "writes user and pk"),
             (into("columns = { x = \"u\" }"), "writes user and pk"),
             (into("columns = { x = \"c\", y = \"c\" }"), "\"c\" twice"),
             (
-                into("[tables.\"a.c\"]\ninto = \"s.t\"\nuser = \"u\""),
+                into("columns = []\n[tables.\"a.c\"]\ninto = \"s.t\"\nuser = \"u\"\ncolumns = []"),
                 "[tables.\"a.c\"]: another table is written into s.t",
             ),
         ] {

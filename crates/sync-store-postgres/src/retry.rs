@@ -1,18 +1,19 @@
 //! Retrying a row that could not be written into its business table: one transaction, with the row as it is now.
 
-use sync_protocol::rows::RetryAnswer;
+use sync_protocol::rows::{RetryAnswer, RowOp};
 use sync_protocol::{AppId, RecordId, TableName, UserId};
 use sync_store::{Loaded, RecordKey, Retried, Retry, RowAfter, personal};
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use crate::exchange::{enter, read_loaded, records};
 use crate::failure::Failure;
-use crate::materialise::{Group, attempt};
+use crate::materialise::{Group, Unwritten, attempt};
 use crate::page::unreadable;
 use crate::queries::{self, business as sql};
-use crate::session::{After, Mode, Session, answered};
+use crate::session::{ANSWER_LIMIT, After, Mode, Session, answered};
 use crate::store::PostgresStore;
 
 /// What a device is told of a failure whose row is not there any more.
@@ -23,6 +24,21 @@ struct Held {
     app: AppId,
     key: RecordKey,
     version: i64,
+    is_delete: bool,
+}
+
+impl Held {
+    /// The delete that failed, to be tried again.
+    fn delete(&self) -> RowAfter {
+        RowAfter {
+            app: self.app.clone(),
+            table: self.key.table.clone(),
+            record: self.key.record.clone(),
+            version: self.version,
+            op: RowOp::Delete,
+            payload: None,
+        }
+    }
 }
 
 impl PostgresStore {
@@ -50,16 +66,23 @@ impl PostgresStore {
         let Some(handler) = self.handlers().of(&held.app, &held.key.table) else {
             return Ok(Retried::NoHandler(held.app, held.key.table));
         };
-        let Some(row) = row_now(session, &held).await? else {
-            execute(session, sql::FORGET_FAILURE, &[&retry.id]).await?;
-            return Ok(done("applied", held.version, Some(STALE.to_owned())));
+        let row = match row_now(session, &held).await? {
+            Some(row) => row,
+            // The record has moved into a space, and its business row is still there.
+            None if held.is_delete => held.delete(),
+            None => {
+                execute(session, sql::FORGET_FAILURE, &[&retry.id]).await?;
+                return Ok(done("applied", held.version, Some(STALE.to_owned())));
+            }
         };
         let version = row.version;
         let rows = vec![row];
+        let groups = [Group { handler, rows }];
+        let until = Instant::now() + ANSWER_LIMIT;
         // What is written loses its failure there.
-        match attempt(session, &retry.user, &[Group { handler, rows }]).await? {
+        match attempt(session, &retry.user, &groups, until).await? {
             Ok(()) => Ok(done("applied", version, None)),
-            Err(error) => {
+            Err(Unwritten { error, .. }) => {
                 execute(session, sql::FAILED_AGAIN, &[&retry.id, &error]).await?;
                 Ok(done("materialize_error", version, Some(error)))
             }
@@ -104,6 +127,7 @@ fn read(row: &Row, user: &UserId) -> Result<Held, Failure> {
         app: AppId::new(row.get(0)).map_err(unreadable)?,
         key,
         version: row.get(3),
+        is_delete: row.get::<_, &str>(4) == RowOp::Delete.as_str(),
     })
 }
 

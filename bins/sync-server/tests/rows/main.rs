@@ -26,6 +26,7 @@ mod change;
 mod device;
 mod downloads;
 mod identity;
+mod materialised;
 mod replays;
 mod tables;
 mod validation;

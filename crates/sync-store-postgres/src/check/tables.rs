@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sync_protocol::FieldName;
 use sync_store::{BusinessTable, Finding, RowTable, RowTables, TableKey};
 use tokio_postgres::{Client, Error, Row};
 
@@ -133,14 +134,11 @@ impl Found {
     /// What is wrong with the columns that payloads are to fill, and what no payload fills.
     fn faults_of_columns(&self, table: &RowTable, into: &BusinessTable) -> Vec<String> {
         let name = full_name(into);
-        let Some(described) = &into.columns else {
-            return Vec::new();
-        };
         let mut faults = Vec::new();
-        for (field, column) in described {
+        for (field, column) in &into.columns {
             match self.column(column) {
                 None => {
-                    let (column, kind) = (quoted(column), kind_of(table, field.as_str()));
+                    let (column, kind) = (quoted(column), kind_of(table, field));
                     faults.push(format!(
                         "there is no column {column} for {field}: alter table {name} add column {column} {kind}"
                     ));
@@ -154,7 +152,7 @@ impl Found {
         }
         for column in &self.columns {
             let is_filled = [&into.user, &into.key].contains(&&column.name)
-                || described.values().any(|filled| *filled == column.name)
+                || field_of(into, &column.name).is_some()
                 || column.has_default
                 || column.is_generated
                 || !column.not_null;
@@ -190,17 +188,16 @@ impl Found {
             let (Some(column), None) = (columns.next(), columns.next()) else {
                 continue;
             };
-            let is_described = table
-                .references
-                .iter()
-                .any(|(field, of)| column_of(into, field.as_str()) == column && of == *parent);
-            if !is_described {
+            // What no payload fills refers to nothing that a client knows.
+            let Some(field) = field_of(into, column) else {
+                continue;
+            };
+            if table.references.get(field) != Some(*parent) {
                 let (app, name) = parent;
                 self.faults.push(format!(
                     "foreign key {} is not described, so that children may come before their parents: references = {{ \
-                     {} = \"{app}.{name}\" }}",
-                    foreign_key.name,
-                    field_of(into, column)
+                     {field} = \"{app}.{name}\" }}",
+                    foreign_key.name
                 ));
             }
         }
@@ -214,10 +211,11 @@ impl Found {
         into: &BusinessTable,
     ) {
         for (field, parent) in &table.references {
-            let Some((_, parent_into)) = described.get(parent) else {
+            let (Some((_, parent_into)), Some(column)) =
+                (described.get(parent), into.columns.get(field))
+            else {
                 continue;
             };
-            let column = column_of(into, field.as_str());
             let has_key = self
                 .foreign_keys
                 .iter()
@@ -259,26 +257,17 @@ fn full_name(into: &BusinessTable) -> String {
     format!("{}.{}", quoted(&into.schema), quoted(&into.name))
 }
 
-/// The column that a payload key is written into.
-fn column_of<'a>(into: &'a BusinessTable, field: &'a str) -> &'a str {
-    let described = into.columns.as_ref();
-    let mut named = described.into_iter().flatten();
-    let named = named.find(|(name, _)| name.as_str() == field);
-    named.map_or(field, |(_, column)| column)
-}
-
 /// The payload key that is written into a column.
-fn field_of<'a>(into: &'a BusinessTable, column: &'a str) -> &'a str {
-    let described = into.columns.as_ref();
-    let mut named = described.into_iter().flatten();
-    let named = named.find(|(_, name)| *name == column);
-    named.map_or(column, |(field, _)| field.as_str())
+fn field_of<'a>(into: &'a BusinessTable, column: &str) -> Option<&'a FieldName> {
+    let mut named = into.columns.iter();
+    named
+        .find(|(_, name)| *name == column)
+        .map(|(field, _)| field)
 }
 
 /// A type that a column for this payload key may have.
-fn kind_of(table: &RowTable, field: &str) -> &'static str {
-    let mut references = table.references.keys();
-    match references.any(|reference| reference.as_str() == field) {
+fn kind_of(table: &RowTable, field: &FieldName) -> &'static str {
+    match table.references.contains_key(field) {
         true => "uuid",
         false => "text",
     }

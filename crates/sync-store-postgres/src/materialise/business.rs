@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sync_protocol::{AppId, TableName, UserId, Value};
+use sync_protocol::{AppId, FieldName, TableName, UserId, Value};
 use sync_store::{BusinessTable, RowAfter, RowTable, RowTables};
 
 use super::columns::{Column, quoted, read_columns};
@@ -106,13 +106,14 @@ fn name(into: &BusinessTable) -> (String, String) {
 struct Target<'a> {
     described: &'a RowTable,
     into: &'a BusinessTable,
-    columns: &'a [Column],
+    /// The columns that payloads fill, by payload key.
+    filled: Vec<(&'a FieldName, &'a Column)>,
     user: &'a Column,
     key: &'a Column,
 }
 
-/// What a row writes, by the place of the column: `None` is the column's default.
-type Cells = BTreeMap<usize, Option<Value>>;
+/// What a row writes into the columns that payloads fill, in their order: `None` is the column's default.
+type Cells = Vec<Option<Value>>;
 
 impl<'a> Target<'a> {
     fn new(
@@ -129,16 +130,16 @@ impl<'a> Target<'a> {
             let column = columns.iter().find(|column| column.name == *wanted);
             column.ok_or_else(|| lacks(into, wanted))
         };
-        for column in into.columns.iter().flat_map(BTreeMap::values) {
-            named(column)?;
-        }
-        let (user, key) = (named(&into.user)?, named(&into.key)?);
+        let filled = into
+            .columns
+            .iter()
+            .map(|(field, column)| Ok::<_, HandlerError>((field, named(column)?)));
         Ok(Self {
             described,
             into,
-            columns,
-            user,
-            key,
+            filled: filled.collect::<Result<_, _>>()?,
+            user: named(&into.user)?,
+            key: named(&into.key)?,
         })
     }
 
@@ -148,16 +149,12 @@ impl<'a> Target<'a> {
         user: &UserId,
         rows: &[RowAfter],
     ) -> Result<(), HandlerError> {
-        let mut alike: BTreeMap<Vec<(usize, bool)>, Vec<String>> = BTreeMap::new();
+        let mut alike: BTreeMap<Vec<bool>, Vec<String>> = BTreeMap::new();
         for row in rows {
             let cells = self.cells(row)?;
-            let shape = cells.iter().map(|(place, cell)| (*place, cell.is_some()));
-            let given = cells.iter().filter_map(|(place, cell)| {
-                let column = self.columns.get(*place)?;
-                Some((column, cell.as_ref()?))
-            });
-            let object = self.object(user, row, given)?;
-            alike.entry(shape.collect()).or_default().push(object);
+            let shape = cells.iter().map(Option::is_some).collect();
+            let object = self.object(user, row, &cells)?;
+            alike.entry(shape).or_default().push(object);
         }
         for (shape, objects) in alike {
             let sql = business::upsert(&self.parts(&shape));
@@ -180,7 +177,7 @@ impl<'a> Target<'a> {
         user: &UserId,
         rows: &[RowAfter],
     ) -> Result<(), HandlerError> {
-        let objects = rows.iter().map(|row| self.object(user, row, []));
+        let objects = rows.iter().map(|row| self.object(user, row, &[]));
         let objects: Vec<String> = objects.collect::<Result<_, _>>()?;
         let sql = business::remove(&self.parts(&[]));
         let rows = format!("[{}]", objects.join(","));
@@ -188,50 +185,26 @@ impl<'a> Target<'a> {
         connection.execute_with_texts(&sql, texts).await.map(|_| ())
     }
 
-    /// What a row writes beside user and `pk`. Of a table whose columns are described, all of them; else what the payload has.
+    /// What a row writes beside user and `pk`. What the payload lacks is null, or its default where that must not be.
     fn cells(&self, row: &RowAfter) -> Result<Cells, HandlerError> {
-        let mut cells = Cells::new();
-        let Some(payload) = &row.payload else {
-            return Ok(cells);
-        };
-        match &self.into.columns {
-            Some(described) => {
-                for (field, name) in described {
-                    let Some((place, column)) = self.writable(name)? else {
-                        continue;
-                    };
-                    let cell = match payload.find(field.as_str()) {
-                        Some(value) => Some(self.cell(field.as_str(), column, value)?),
-                        None if column.not_null && column.has_default => None,
-                        None => Some(Value::null()),
-                    };
-                    cells.insert(place, cell);
-                }
+        let payload = row.payload.as_ref();
+        let cells = self.filled.iter().map(|(field, column)| {
+            match payload.and_then(|payload| payload.find(field.as_str())) {
+                Some(value) => self.cell(field, column, value).map(Some),
+                None if column.not_null && column.has_default => Ok(None),
+                None => Ok(Some(Value::null())),
             }
-            None => {
-                for (field, value) in &payload.0 {
-                    if let Ok(Some((place, column))) = self.writable(field.as_str()) {
-                        let cell = self.cell(field.as_str(), column, value)?;
-                        cells.insert(place, Some(cell));
-                    }
-                }
-            }
-        }
-        Ok(cells)
+        });
+        cells.collect()
     }
 
-    /// A column that payloads write; `None` for those of user and `pk`, and those that the database fills.
-    fn writable(&self, name: &str) -> Result<Option<(usize, &Column)>, HandlerError> {
-        let place = self.columns.iter().position(|column| column.name == name);
-        let place = place.ok_or_else(|| lacks(self.into, name))?;
-        let column = &self.columns[place];
-        let is_taken = column.name == self.user.name || column.name == self.key.name;
-        Ok((!is_taken && !column.is_generated).then_some((place, column)))
-    }
-
-    fn cell(&self, field: &str, column: &Column, value: &Value) -> Result<Value, HandlerError> {
-        let mut references = self.described.references.keys();
-        let is_reference = references.any(|reference| reference.as_str() == field);
+    fn cell(
+        &self,
+        field: &FieldName,
+        column: &Column,
+        value: &Value,
+    ) -> Result<Value, HandlerError> {
+        let is_reference = self.described.references.contains_key(field);
         // What refers to nothing may be empty.
         if is_reference && value.as_str() == "\"\"" {
             return Ok(Value::null());
@@ -240,34 +213,32 @@ impl<'a> Target<'a> {
     }
 
     /// A row as `json_to_recordset` takes it.
-    fn object<'c>(
+    fn object(
         &self,
         user: &UserId,
         row: &RowAfter,
-        cells: impl IntoIterator<Item = (&'c Column, &'c Value)>,
+        cells: &[Option<Value>],
     ) -> Result<String, HandlerError> {
         let user = Value::string(user.as_str());
         let key = self.key.take(&Value::string(row.record.as_str()))?;
         let own = [member(self.user, &user), member(self.key, &key)];
-        let cells = cells
-            .into_iter()
-            .map(|(column, value)| member(column, value));
+        let cells = self.filled.iter().zip(cells);
+        let cells = cells.filter_map(|((_, column), cell)| Some(member(column, cell.as_ref()?)));
         let members: Vec<String> = own.into_iter().chain(cells).collect();
         Ok(format!("{{{}}}", members.join(",")))
     }
 
-    /// The parts of a statement for rows that write these columns: by place, and whether they give a value.
-    fn parts(&self, shape: &[(usize, bool)]) -> Parts {
-        let columns = shape
-            .iter()
-            .filter_map(|(place, is_given)| Some((self.columns.get(*place)?, *is_given)));
-        let given = columns.clone().filter(|(_, is_given)| *is_given);
+    /// The parts of a statement for rows that give values for these of the columns that payloads fill.
+    fn parts(&self, shape: &[bool]) -> Parts {
+        let filled = self.filled.iter().zip(shape);
+        let filled = filled.map(|((_, column), is_given)| (*column, *is_given));
+        let given = filled.clone().filter(|(_, is_given)| *is_given);
         let own = [self.user, self.key].into_iter();
         let given: Vec<&Column> = own.chain(given.map(|(column, _)| column)).collect();
         let types = given
             .iter()
             .map(|column| format!("{} {}", column.quoted(), column.type_name));
-        let sets = columns.map(|(column, is_given)| {
+        let sets = filled.map(|(column, is_given)| {
             let name = column.quoted();
             match is_given {
                 true => format!("{name} = excluded.{name}"),

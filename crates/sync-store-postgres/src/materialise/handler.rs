@@ -19,6 +19,8 @@ const MAX_TEXT: usize = 2000;
 /// The classes of errors that are none of the row: connection lost, transaction to be repeated, resources short, operator
 /// intervened.
 const PASSING_CLASSES: [&str; 4] = ["08", "40", "53", "57"];
+/// Among them one that is: the time limit of a statement. What is always slow must not come back for ever.
+const TIME_IS_UP: SqlState = SqlState::QUERY_CANCELED;
 /// Further ones: what a lock, a standby and a frozen server lead to.
 const PASSING_CODES: [SqlState; 3] = [
     SqlState::LOCK_NOT_AVAILABLE,
@@ -131,11 +133,15 @@ impl HandlerError {
         self.cause.as_ref()?.code()
     }
 
-    /// Why the rows fail; or why the whole request does, where it is not for the rows.
-    pub(crate) fn judged(self) -> Result<String, Failure> {
+    /// Why the rows fail, and whether their time was up; or why the whole request does, where it is not for the rows.
+    pub(crate) fn judged(self) -> Result<(String, Pace), Failure> {
+        let pace = match self.code() {
+            Some(code) if *code == TIME_IS_UP => Pace::TooSlow,
+            _ => Pace::InTime,
+        };
         match self.cause {
             Some(cause) if is_passing(&cause) => Err(cause.into()),
-            _ => Ok(presentable(&self.text)),
+            _ => Ok((presentable(&self.text), pace)),
         }
     }
 }
@@ -157,10 +163,20 @@ impl fmt::Display for HandlerError {
 
 impl std::error::Error for HandlerError {}
 
+/// Whether rows failed for the time that they took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// They failed for another reason.
+    InTime,
+    /// Their time was up.
+    TooSlow,
+}
+
 /// Whether an error says nothing of the rows. One without a code comes from the connection, or from a parameter that cannot be
 /// sent.
 fn is_passing(error: &tokio_postgres::Error) -> bool {
     match error.code() {
+        Some(code) if *code == TIME_IS_UP => false,
         Some(code) => {
             let class = code.code().get(..2);
             PASSING_CODES.contains(code)

@@ -25,7 +25,16 @@ pub(crate) struct Group<'a> {
     pub(crate) rows: Vec<RowAfter>,
 }
 
+/// Of which rows a group is: of one table, and whether they are deleted.
+pub(crate) type Kind = (Option<TableKey>, bool);
+
 impl Group<'_> {
+    pub(crate) fn kind(&self) -> Kind {
+        let first = self.rows.first();
+        let table = first.map(|row| (row.app.clone(), row.table.clone()));
+        (table, first.is_some_and(|row| row.payload.is_none()))
+    }
+
     /// Each row alone.
     pub(crate) fn apart(self) -> impl Iterator<Item = Self> {
         let handler = self.handler;

@@ -206,7 +206,7 @@ limit $4";
 /// A failure, for nobody else to retry meanwhile: $1 its number, $2 user.
 pub(crate) const LOCK_FAILURE: &str = "\
 -- lock_failure
-select app_id, table_name, record_id, attempted_version
+select app_id, table_name, record_id, attempted_version, op
 from sync_failures
 where id = $1
     and user_id = $2

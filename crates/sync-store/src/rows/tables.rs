@@ -56,8 +56,8 @@ pub struct BusinessTable {
     pub user: String,
     /// The column that holds the `pk`.
     pub key: String,
-    /// The keys of the payload that are written, and the column of each; `None` for those with the name of a column.
-    pub columns: Option<BTreeMap<FieldName, String>>,
+    /// The keys of the payload that are written, and the column of each. Clients write no other column.
+    pub columns: BTreeMap<FieldName, String>,
 }
 
 impl RowTables {

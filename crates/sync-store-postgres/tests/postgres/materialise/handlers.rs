@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::json;
 use sync_protocol::{AppId, TableName, UserId};
 use sync_store::{RowAfter, RowTables, StoreError};
 use sync_store_postgres::{BusinessConnection, Handler, HandlerError, HandlerWork};
 
+use super::device::put;
 use super::support::{TABLES, World, id, row};
 use crate::support::{NOW, user};
 
@@ -116,6 +118,23 @@ async fn whatever_a_handler_does_wrong_costs_its_row_alone() {
     for (failure, expected) in failures.iter().zip(expected) {
         assert!(failure.starts_with(expected), "{failure}");
     }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_costs_an_upload_nothing_else() {
+    let (world, _) = world().await;
+    let mut phone = world.phone("anna", "phone");
+    let rows = ["panic", "refuse", "A"].iter().zip(1..);
+    let rows = rows.map(|(name, number)| put("users", number, 0, json!({ "name": name })));
+    assert_eq!(phone.upload(rows.collect()).await, ["applied v1"; 3]);
+    assert_eq!(world.authors().await, ["anna:A"]);
+    assert_eq!(
+        world.failures("anna").await,
+        [
+            "users 1 v1 r0: the handler panicked: no such name",
+            "users 2 v1 r0: not\u{fffd}this"
+        ]
+    );
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! Failures that are retried.
 
+use serde_json::json;
 use sync_protocol::rows::RetryAnswer;
 use sync_store::{Retried, Retry, Store};
 
+use super::device::{delete, put};
 use super::support::{World, id, into, row, tables};
-use crate::support::{NOW, push, user};
+use crate::support::{NOW, user};
 
 impl World {
-    async fn retry(&self, name: &str, id: i64) -> Retried {
+    pub(super) async fn retry(&self, name: &str, id: i64) -> Retried {
         let retry = Retry {
             user: user(name),
             id,
@@ -15,23 +17,9 @@ impl World {
         };
         self.store.retry(retry).await.unwrap()
     }
-
-    /// Writes a record by the changes dialect, which so far writes no business table.
-    async fn push(&self, number: u32, fields: &str) {
-        let id = id(number);
-        let change =
-            format!(r#"[{{"table":"users","id":"{id}","op":"update","fields":{fields}}}]"#);
-        let mut push = push("anna", "phone", "", &change);
-        push.app = sync_protocol::AppId::new("business").unwrap();
-        self.store.push(push).await.unwrap();
-    }
 }
 
-fn field(name: &str, value: &str, day: u32) -> String {
-    format!(r#"{{"{name}":{{"value":{value},"updatedAt":"2025-01-{day:02}T10:00:00Z"}}}}"#)
-}
-
-fn done(status: &str, version: i64, message: Option<&str>) -> Retried {
+pub(super) fn done(status: &str, version: i64, message: Option<&str>) -> Retried {
     Retried::Done(RetryAnswer {
         source_change_id: 0,
         status: status.to_owned(),
@@ -40,15 +28,17 @@ fn done(status: &str, version: i64, message: Option<&str>) -> Retried {
     })
 }
 
-const NULL_NAME: &str = "PostgreSQL says 23502: null value in column \"name\" of relation \"users\" violates not-null constraint";
+const POLITE: &str = "alter table business.users add constraint polite check (name <> 'rude')";
+const RUDE: &str =
+    "PostgreSQL says 23514: new row for relation \"users\" violates check constraint \"polite\"";
 
-/// A world with one failure of Anna's, of a record that is there.
+/// A world with one failure of Anna's, of a row that is there.
 async fn failing() -> (World, i64) {
     let world = World::usual().await;
-    world.push(1, &field("name", "null", 1)).await;
-    world
-        .write("anna", &[row("users", 1, 1, r#"{"name":null}"#)])
-        .await;
+    world.alter(POLITE).await;
+    let mut phone = world.phone("anna", "phone");
+    let rude = put("users", 1, 0, json!({"name": "rude"}));
+    assert_eq!(phone.upload(vec![rude]).await, ["applied v1"]);
     let id = world.listed("anna").await[0].id;
     (world, id)
 }
@@ -58,32 +48,77 @@ async fn a_retry_that_fails_again_is_counted() {
     let (world, id) = failing().await;
     for count in 1..3 {
         let answer = world.retry("anna", id).await;
-        assert_eq!(answer, done("materialize_error", 1, Some(NULL_NAME)));
+        assert_eq!(answer, done("materialize_error", 1, Some(RUDE)));
         let failures = world.failures("anna").await;
-        assert_eq!(failures, [format!("users 1 v1 r{count}: {NULL_NAME}")]);
+        assert_eq!(failures, [format!("users 1 v1 r{count}: {RUDE}")]);
     }
 }
 
 #[tokio::test]
-async fn a_retry_writes_the_row_as_it_is_now() {
+async fn a_retry_succeeds_once_the_business_database_takes_the_row() {
     let (world, id) = failing().await;
-    world.push(1, &field("name", r#""A""#, 2)).await;
-    assert_eq!(world.retry("anna", id).await, done("applied", 2, None));
-    assert_eq!(world.authors().await, ["anna:A"]);
+    world
+        .alter("alter table business.users drop constraint polite")
+        .await;
+    assert_eq!(world.retry("anna", id).await, done("applied", 1, None));
+    assert_eq!(world.authors().await, ["anna:rude"]);
     assert_eq!(world.failures("anna").await, Vec::<String>::new());
     assert_eq!(world.retry("anna", id).await, Retried::Unknown);
 }
 
 #[tokio::test]
+async fn a_retry_succeeds_once_the_parent_is_there() {
+    let (world, parent) = failing().await;
+    let mut phone = world.phone("anna", "tablet");
+    let post = put("posts", 2, 0, json!({"author_id": id(1), "title": "T"}));
+    assert_eq!(phone.upload(vec![post]).await, ["applied v1"]);
+    assert_eq!(world.posts().await, Vec::<String>::new());
+    let listed = world.listed("anna").await;
+    let child = listed.iter().find(|failure| failure.id != parent).unwrap();
+    let sql = format!(
+        "insert into business.users (user_id, id, name) values ('anna', '{}', 'by hand')",
+        id(1)
+    );
+    world.alter(&sql).await;
+    assert_eq!(
+        world.retry("anna", child.id).await,
+        done("applied", 1, None)
+    );
+    assert_eq!(world.posts().await, ["anna:T"]);
+    assert_eq!(
+        world.failures("anna").await,
+        [format!("users 1 v1 r0: {RUDE}")]
+    );
+}
+
+#[tokio::test]
 async fn a_retry_deletes_what_is_deleted_now() {
-    let (world, id) = failing().await;
-    let sql = "insert into business.users (user_id, id, name) values ('anna', '00000000-0000-4000-8000-000000000001', 'old')";
-    world.raw.batch_execute(sql).await.unwrap();
-    world
-        .push(1, &field("deletedAt", r#""2025-01-02T10:00:00Z""#, 2))
+    let world = World::usual().await;
+    let mut phone = world.phone("anna", "phone");
+    phone
+        .applies(vec![put("users", 1, 0, json!({"name": "A"}))])
         .await;
-    assert_eq!(world.retry("anna", id).await, done("applied", 2, None));
+    let sql = format!(
+        "insert into business.posts (user_id, id, author_id) values ('anna', '{}', '{}')",
+        id(9),
+        id(1)
+    );
+    world.alter(&sql).await;
+    assert_eq!(
+        phone.upload(vec![delete("users", 1, 1)]).await,
+        ["applied v2"]
+    );
+    assert_eq!(world.authors().await, ["anna:A"]);
+    let failure = world.listed("anna").await.remove(0);
+    assert_eq!(
+        (failure.op.as_str(), failure.attempted_version),
+        ("DELETE", 2)
+    );
+    world.alter("delete from business.posts").await;
+    let answer = world.retry("anna", failure.id).await;
+    assert_eq!(answer, done("applied", 2, None));
     assert_eq!(world.authors().await, Vec::<String>::new());
+    assert_eq!(world.failures("anna").await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -118,14 +153,14 @@ async fn a_failure_that_is_being_retried_is_busy_at_once() {
     assert_eq!(world.retry("anna", id).await, Retried::Busy);
     other.batch_execute("rollback").await.unwrap();
     let answer = world.retry("anna", id).await;
-    assert_eq!(answer, done("materialize_error", 1, Some(NULL_NAME)));
+    assert_eq!(answer, done("materialize_error", 1, Some(RUDE)));
 }
 
 #[tokio::test]
 async fn a_failure_of_a_table_that_nobody_writes_any_more_says_so() {
     let (world, id) = failing().await;
     let config = sync_store_postgres::Config {
-        tables: std::sync::Arc::new(tables([into("posts", None)])),
+        tables: std::sync::Arc::new(tables([into("posts", &[])])),
         ..world.database.config()
     };
     let store = sync_store_postgres::PostgresStore::connect(config)

@@ -37,6 +37,10 @@ create table business.posts (
 );
 grant select, insert, update, delete on all tables in schema business to sync_app;";
 
+/// The columns that clients fill.
+pub(crate) const USERS: &[&str] = &["name", "email", "made"];
+const POSTS: &[&str] = &["author_id", "answers", "title"];
+
 /// The id of a row, by its number.
 pub(crate) fn id(number: u32) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
@@ -72,20 +76,19 @@ pub(crate) fn gone(name: &str, number: u32, version: i64) -> RowAfter {
     }
 }
 
-/// A table that is written into the business table of its name.
-pub(crate) fn into(name: &str, columns: Option<&[(&str, &str)]>) -> (TableKey, RowTable) {
-    let columns = columns.map(|columns| {
-        let columns = columns.iter();
-        columns
-            .map(|(field, column)| (FieldName::new(field).unwrap(), (*column).to_owned()))
-            .collect()
+/// A table that is written into the business table of its name: into these columns, each with the name of its payload key
+/// unless it says `key = column`.
+pub(crate) fn into(name: &str, columns: &[&str]) -> (TableKey, RowTable) {
+    let columns = columns.iter().map(|named| {
+        let (field, column) = named.split_once(" = ").unwrap_or((named, named));
+        (FieldName::new(field).unwrap(), column.to_owned())
     });
     let business = BusinessTable {
         schema: "business".to_owned(),
         name: name.to_owned(),
         user: "user_id".to_owned(),
         key: "id".to_owned(),
-        columns,
+        columns: columns.collect(),
     };
     let described = RowTable {
         references: BTreeMap::new(),
@@ -96,11 +99,11 @@ pub(crate) fn into(name: &str, columns: Option<&[(&str, &str)]>) -> (TableKey, R
 
 /// The description of [`TABLES`].
 pub(crate) fn described() -> RowTables {
-    let mut posts = into("posts", None);
+    let mut posts = into("posts", POSTS);
     let author = FieldName::new("author_id").unwrap();
     let answers = FieldName::new("answers").unwrap();
     posts.1.references = BTreeMap::from([(author, table("users")), (answers, table("posts"))]);
-    tables([into("users", None), posts])
+    tables([into("users", USERS), posts])
 }
 
 pub(crate) fn tables<const N: usize>(described: [(TableKey, RowTable); N]) -> RowTables {
@@ -113,8 +116,9 @@ pub(crate) fn tables<const N: usize>(described: [(TableKey, RowTable); N]) -> Ro
 /// A database with business tables, and a store that writes into them.
 pub(crate) struct World {
     pub(crate) database: Database,
-    pub(crate) store: PostgresStore,
+    pub(crate) store: Arc<PostgresStore>,
     pub(crate) raw: Client,
+    pub(crate) tables: Arc<RowTables>,
 }
 
 impl World {
@@ -127,16 +131,18 @@ impl World {
         let database = Database::migrated().await;
         let raw = database.raw().await;
         raw.batch_execute(sql).await.unwrap();
+        let tables = Arc::new(tables);
         let config = Config {
-            tables: Arc::new(tables),
+            tables: Arc::clone(&tables),
             handlers,
             ..database.config()
         };
-        let store = PostgresStore::connect(config).await.unwrap();
+        let store = Arc::new(PostgresStore::connect(config).await.unwrap());
         Self {
             database,
             store,
             raw,
+            tables,
         }
     }
 

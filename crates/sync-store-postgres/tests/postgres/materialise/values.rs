@@ -26,6 +26,22 @@ create table business."kinds" (
 );
 grant select, insert, update, delete on business.kinds to sync_app;"#;
 
+/// All of its columns but those of user and key.
+const ALL: &[&str] = &[
+    "Photo \"x\"",
+    "at",
+    "local",
+    "other",
+    "amount",
+    "count",
+    "yes",
+    "info",
+    "raw",
+    "list",
+    "word",
+    "made",
+];
+
 const SHOWN: &str = r#"
 select concat_ws('|',
     encode("Photo ""x""", 'hex'), at at time zone 'UTC', local, other, amount, count, yes, info, raw, list, word,
@@ -35,7 +51,7 @@ order by id"#;
 
 #[tokio::test]
 async fn values_are_cast_to_their_columns() {
-    let world = World::new(KINDS, tables([into("kinds", None)]), Vec::new()).await;
+    let world = World::new(KINDS, tables([into("kinds", ALL)]), Vec::new()).await;
     let payload = r#"{"Photo \"x\"":"aGk=","at":1736000000.5,"local":1736000000,"other":"AAECAwQFBgcICQoLDA0ODw==",
         "amount":12345678901234567890.123,"count":"7","yes":1,"info":{"b":1,"a":"x"},"raw":{"b": 1.0},"list":[1,2],"word":"w","unknown":1}"#;
     let texts = r#"{"at":"2025-01-04T10:00:00+01:00","local":"2025-01-04 10:00:00","other":"00010203-0405-0607-0809-0A0B0C0D0E0F","raw":"text"}"#;
@@ -57,7 +73,7 @@ async fn values_are_cast_to_their_columns() {
 
 #[tokio::test]
 async fn values_that_no_column_takes_are_failures_each() {
-    let world = World::new(KINDS, tables([into("kinds", None)]), Vec::new()).await;
+    let world = World::new(KINDS, tables([into("kinds", ALL)]), Vec::new()).await;
     let bad = [
         (r#"{"Photo \"x\"":"a"}"#, "is no base64"),
         (r#"{"at":1e300}"#, "is no number of seconds"),
@@ -98,8 +114,8 @@ async fn values_that_no_column_takes_are_failures_each() {
 
 #[tokio::test]
 async fn a_described_column_without_a_value_is_null_or_its_default() {
-    let columns: &[_] = &[("number", "count"), ("made", "made"), ("amount", "amount")];
-    let world = World::new(KINDS, tables([into("kinds", Some(columns))]), Vec::new()).await;
+    let columns = &["number = count", "made", "amount"];
+    let world = World::new(KINDS, tables([into("kinds", columns)]), Vec::new()).await;
     world
         .write(
             "anna",
@@ -124,7 +140,7 @@ async fn a_described_column_without_a_value_is_null_or_its_default() {
 
 #[tokio::test]
 async fn a_table_that_changes_is_read_again() {
-    let world = World::new(KINDS, tables([into("kinds", None)]), Vec::new()).await;
+    let world = World::new(KINDS, tables([into("kinds", &["count"])]), Vec::new()).await;
     let rows = [
         row("kinds", 1, 1, r#"{"count":1}"#),
         row("kinds", 2, 1, r#"{"count":2}"#),
@@ -135,6 +151,17 @@ async fn a_table_that_changes_is_read_again() {
     world.write("anna", &rows).await;
     let renamed = "alter table business.kinds rename count to total";
     world.raw.batch_execute(renamed).await.unwrap();
+    world.write("anna", &rows).await;
+    let lacking = r#"table "business"."kinds" has no column "count""#;
+    assert_eq!(
+        world.failures("anna").await,
+        [
+            format!("kinds 1 v1 r0: {lacking}"),
+            format!("kinds 2 v1 r0: {lacking}")
+        ]
+    );
+    let back = "alter table business.kinds rename total to count";
+    world.raw.batch_execute(back).await.unwrap();
     world.write("anna", &rows).await;
     assert_eq!(world.failures("anna").await, Vec::<String>::new());
     world
@@ -150,11 +177,25 @@ async fn a_table_that_changes_is_read_again() {
             r#"kinds 2 v1 r0: there is no table "business"."kinds""#
         ]
     );
-    world
-        .raw
-        .batch_execute("drop schema business")
-        .await
-        .unwrap_err();
+}
+
+#[tokio::test]
+async fn clients_write_no_column_that_is_not_theirs() {
+    let sql = "
+        create schema business;
+        grant usage on schema business to sync_app;
+        create table business.kinds (user_id text, id uuid, name text, is_admin boolean default false, primary key (user_id, id));
+        grant select, insert, update, delete on business.kinds to sync_app;";
+    let world = World::new(sql, tables([into("kinds", &["name"])]), Vec::new()).await;
+    let payload = r#"{"name":"A","is_admin":true,"user_id":"ben","id":"x"}"#;
+    let shown = "select concat_ws('|', user_id, name, is_admin) from business.kinds";
+    for version in 1..3 {
+        world
+            .write("anna", &[row("kinds", 1, version, payload)])
+            .await;
+        assert_eq!(world.texts(shown).await, ["anna|A|f"]);
+    }
+    assert_eq!(world.failures("anna").await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -168,7 +209,7 @@ async fn nobody_passes_for_another_user_in_a_column_that_makes_them_alike() {
              create table business.kinds (user_id {kind}, id text, name text, primary key (user_id, id));
              grant select, insert, update, delete on business.kinds to sync_app;"
         );
-        let world = World::new(&sql, tables([into("kinds", None)]), Vec::new()).await;
+        let world = World::new(&sql, tables([into("kinds", &["name"])]), Vec::new()).await;
         let (first, others) = match kind {
             "integer" => ("7", ["07", " 7", "+7"]),
             "business.anycase" => ("anna", ["Anna", "ANNA", "annA"]),
@@ -196,7 +237,7 @@ async fn bytes_may_be_keys() {
         create table business.kinds (user_id text, id bytea, parent bytea, primary key (user_id, id),
             foreign key (user_id, parent) references business.kinds);
         grant select, insert, update, delete on business.kinds to sync_app;";
-    let world = World::new(sql, tables([into("kinds", None)]), Vec::new()).await;
+    let world = World::new(sql, tables([into("kinds", &["parent"])]), Vec::new()).await;
     let child = r#"{"parent":"AAAAAAAAQACAAAAAAAAAAQ=="}"#;
     world
         .write(
