@@ -27,6 +27,8 @@ pub(crate) enum Route {
     SocketOfApp,
     ServicePush,
     MembershipChanged,
+    Upload,
+    Download,
     WrongToken,
     Operators,
 }
@@ -41,6 +43,8 @@ impl Route {
             Self::SocketOfApp => "GET /ws/{app}",
             Self::ServicePush => "POST /internal/sync/{app}",
             Self::MembershipChanged => "POST /internal/memberships/{user}/changed",
+            Self::Upload => "POST /sync/upload",
+            Self::Download => "GET /sync/download",
             Self::WrongToken => "any, with a wrong token or key",
             Self::Operators => "GET /health, /ready, /metrics",
         }

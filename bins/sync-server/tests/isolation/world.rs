@@ -29,7 +29,7 @@ const BEGINNING: i64 = 1_767_225_600_000_000_000;
 pub(crate) const SPEED: i64 = 60;
 /// The key by which the played services call.
 pub(crate) const SERVICE_KEY: &str = "0123456789abcdef-isolation";
-/// What is remembered of cursors and event ids, for others to take.
+/// What is remembered of cursors, event ids and positions, for others to take.
 const REMEMBERED: usize = 400;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -44,6 +44,7 @@ pub(crate) struct World {
     pub(crate) changing: Vec<tokio::sync::Mutex<()>>,
     pub(crate) cursors: Pool,
     pub(crate) event_ids: Pool,
+    pub(crate) positions: Pool,
     issuer: DevelopmentIssuer,
     stranger: DevelopmentIssuer,
     clock: Fast,
@@ -99,6 +100,13 @@ impl World {
         self.issuer.issue(name, None, now, DAY).unwrap()
     }
 
+    /// One that names a device.
+    pub(crate) fn device_token(&self, user: usize, device: &str) -> String {
+        let now = Millis(self.now() / 1_000_000);
+        let name = &self.names.users[user];
+        self.issuer.issue(name, Some(device), now, DAY).unwrap()
+    }
+
     /// Something that looks like a token of a user, and is none.
     pub(crate) fn wrong_token(&self, chance: &mut Chance, user: usize) -> String {
         let now = Millis(self.now() / 1_000_000);
@@ -136,6 +144,7 @@ impl Server {
             changing: (0..USERS).map(|_| tokio::sync::Mutex::default()).collect(),
             cursors: Pool::default(),
             event_ids: Pool::default(),
+            positions: Pool::default(),
             issuer,
             stranger: DevelopmentIssuer::generate().unwrap(),
             clock,
