@@ -57,8 +57,10 @@ impl Actor {
             65..71 => self.socket(user).await,
             71..78 => self.change_memberships(user).await,
             78..88 => self.upload(user).await,
-            88..94 => self.download(user).await,
-            94..98 => self.wrong(user).await,
+            88..92 => self.download(user).await,
+            92 => self.failures(user).await,
+            93..95 => self.retry(user).await,
+            95..98 => self.wrong(user).await,
             _ => self.operators().await,
         }
     }

@@ -29,6 +29,8 @@ pub(crate) enum Route {
     MembershipChanged,
     Upload,
     Download,
+    Failures,
+    Retry,
     WrongToken,
     Operators,
 }
@@ -45,6 +47,8 @@ impl Route {
             Self::MembershipChanged => "POST /internal/memberships/{user}/changed",
             Self::Upload => "POST /sync/upload",
             Self::Download => "GET /sync/download",
+            Self::Failures => "GET /admin/materialize-failures",
+            Self::Retry => "POST /admin/materialize-failures/retry",
             Self::WrongToken => "any, with a wrong token or key",
             Self::Operators => "GET /health, /ready, /metrics",
         }

@@ -50,6 +50,31 @@ impl Court<'_> {
             }
         }
     }
+
+    /// Judges a list of rows that fit into no business table.
+    pub(crate) fn judge_failures(&self, said: &Value, exchange: &Exchange, verdict: &mut Verdict) {
+        let reader = exchange.reader.map(|user| self.names.users[user].as_str());
+        for failure in said.as_array().into_iter().flatten() {
+            verdict.read += 1;
+            if failure["user_id"].as_str() == reader {
+                verdict.traced += 1;
+            } else {
+                verdict.read_across(exchange, self.names, "a failure of another", "user_id");
+            }
+        }
+    }
+
+    /// Nobody hears of a failure of others that there is one.
+    pub(crate) fn judge_retry(&self, exchange: &Exchange, verdict: &mut Verdict) {
+        let reader = exchange.reader.map(|user| self.names.users[user].as_str());
+        let (_, owner) = exchange.asked.split_once(' ').unwrap_or_default();
+        verdict.read += 1;
+        if reader == Some(owner) || exchange.status == 404 {
+            verdict.traced += 1;
+        } else {
+            verdict.read_across(exchange, self.names, "a retry for another", "status");
+        }
+    }
 }
 
 fn named(row: &Value, members: [&str; 3]) -> [String; 3] {

@@ -146,6 +146,7 @@ async fn judge_the_rest(server: &Server, truth: &Truth, verdict: &mut Verdict) {
     let source = &server.built.truth;
     let (strays, parked) = source.strays().await;
     let grants: Vec<(String, String, Roles)> = source.grants().await;
+    let business = source.business().await;
     let known = server.world.model.inner();
     let court = Court {
         names,
@@ -157,6 +158,18 @@ async fn judge_the_rest(server: &Server, truth: &Truth, verdict: &mut Verdict) {
         verdict.writes_across += 1;
         let fault = format!("a record of {scope:?} has rows of another scope");
         verdict.faults.push(fault);
+    }
+    for (user, title) in business {
+        verdict.written += 1;
+        let is_own = |number: usize| {
+            let mark = known.marks.get(number);
+            mark.is_some_and(|mark| names.users[usize::from(mark.author)] == user)
+        };
+        if !marks_in(&title).into_iter().all(is_own) {
+            verdict.writes_across += 1;
+            let fault = format!("in the business row of {user:?}: {title}");
+            verdict.faults.push(fault);
+        }
     }
     for (user, raw) in parked {
         verdict.written += 1;

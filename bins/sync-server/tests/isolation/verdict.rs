@@ -118,6 +118,8 @@ impl Court<'_> {
         match exchange.route {
             Route::Upload => return self.judge_statuses(&said, exchange, verdict),
             Route::Download => return self.judge_download(&said, exchange, verdict),
+            Route::Failures => return self.judge_failures(&said, exchange, verdict),
+            Route::Retry => return self.judge_retry(exchange, verdict),
             _ => {}
         }
         for list in ["serverChanges", "changes"] {
@@ -147,8 +149,9 @@ impl Court<'_> {
         let Some(reader) = exchange.reader else {
             return verdict.read_across(exchange, self.names, "said to nobody", &near);
         };
-        // A download may be of all apps.
-        let is_of_all = exchange.route == Route::Download && exchange.app.is_none();
+        // These may be of all apps.
+        let is_of_all =
+            matches!(exchange.route, Route::Download | Route::Failures) && exchange.app.is_none();
         if !is_of_all && exchange.app != Some(usize::from(mark.app)) {
             return verdict.read_across(exchange, self.names, "a value of another app", &near);
         }

@@ -11,6 +11,7 @@ use sync_store_sqlite::SqliteStore;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
+use crate::business::{BUSINESS, tables};
 use crate::names::Names;
 
 /// A build of the store.
@@ -110,9 +111,11 @@ impl Built {
             } else {
                 CodeWall::Removed(scopes.collect())
             },
+            tables: Arc::new(tables(names)),
             ..Config::new(database.url())
         };
         migrate(&config).await.unwrap();
+        database.client.batch_execute(BUSINESS).await.unwrap();
         if !walls.has_rls() {
             for table in GUARDED {
                 let sql = format!("alter table {table} disable row level security");

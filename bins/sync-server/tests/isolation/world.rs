@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::business::tables;
 use crate::chance::Chance;
 use crate::model::{Model, Nanos};
 use crate::names::{Names, USERS};
@@ -45,6 +46,8 @@ pub(crate) struct World {
     pub(crate) cursors: Pool,
     pub(crate) event_ids: Pool,
     pub(crate) positions: Pool,
+    /// Numbers of failures, and whose they are.
+    pub(crate) failures: Pool,
     issuer: DevelopmentIssuer,
     stranger: DevelopmentIssuer,
     clock: Fast,
@@ -133,7 +136,7 @@ impl Server {
         let services = Services::start().await.unwrap();
         let clock = Fast(Instant::now());
         let issuer = DevelopmentIssuer::generate().unwrap();
-        let service = service(&built, hub, &services.url(), &issuer, clock);
+        let service = service(&built, hub, &services.url(), &issuer, (clock, &names));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let world = World {
             names,
@@ -145,6 +148,7 @@ impl Server {
             cursors: Pool::default(),
             event_ids: Pool::default(),
             positions: Pool::default(),
+            failures: Pool::default(),
             issuer,
             stranger: DevelopmentIssuer::generate().unwrap(),
             clock,
@@ -172,7 +176,7 @@ fn service(
     hub: Arc<Hub>,
     services: &str,
     issuer: &DevelopmentIssuer,
-    clock: Fast,
+    (clock, names): (Fast, &Names),
 ) -> Service {
     let store: Arc<dyn Store> = Arc::clone(&built.store);
     let clock: Clock = Arc::new(move || Millis(clock.now() / 1_000_000));
@@ -203,7 +207,7 @@ fn service(
         development_issuer: None,
         hub,
         relay: built.relay.clone(),
-        rows: Arc::default(),
+        rows: Arc::new(tables(names)),
         schema_version: 1,
         metrics: Metrics::new(),
         limits: Limits::default(),
