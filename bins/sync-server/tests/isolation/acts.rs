@@ -27,13 +27,13 @@ pub(crate) struct Actor {
 }
 
 /// A request that is ready to be sent.
-struct Asked {
-    route: Route,
-    reader: Option<usize>,
-    app: Option<usize>,
-    own: Vec<usize>,
-    text: String,
-    request: RequestBuilder,
+pub(crate) struct Asked {
+    pub(crate) route: Route,
+    pub(crate) reader: Option<usize>,
+    pub(crate) app: Option<usize>,
+    pub(crate) own: Vec<usize>,
+    pub(crate) text: String,
+    pub(crate) request: RequestBuilder,
 }
 
 impl Actor {
@@ -50,13 +50,17 @@ impl Actor {
         while self.held.try_join_next().is_some() {}
         let user = self.chance.below(USERS);
         match self.chance.below(100) {
-            0..40 => self.push(user).await,
-            40..68 => self.pull(user).await,
-            68..74 => self.service_push(user).await,
-            74..80 => self.stream(user).await,
-            80..86 => self.socket(user).await,
-            86..93 => self.change_memberships(user).await,
-            93..98 => self.wrong(user).await,
+            0..32 => self.push(user).await,
+            32..53 => self.pull(user).await,
+            53..59 => self.service_push(user).await,
+            59..65 => self.stream(user).await,
+            65..71 => self.socket(user).await,
+            71..78 => self.change_memberships(user).await,
+            78..88 => self.upload(user).await,
+            88..92 => self.download(user).await,
+            92 => self.failures(user).await,
+            93..95 => self.retry(user).await,
+            95..98 => self.wrong(user).await,
             _ => self.operators().await,
         }
     }
@@ -66,7 +70,7 @@ impl Actor {
         while self.held.join_next().await.is_some() {}
     }
 
-    fn url(&self, segments: &[&str]) -> Url {
+    pub(crate) fn url(&self, segments: &[&str]) -> Url {
         let mut url = Url::parse(&format!("http://{}", self.world.address)).unwrap();
         url.path_segments_mut().unwrap().extend(segments);
         url
@@ -77,7 +81,7 @@ impl Actor {
     }
 
     /// A device of the user's, of somebody else's, or of nobody's.
-    fn client(&mut self, user: usize) -> String {
+    pub(crate) fn client(&mut self, user: usize) -> String {
         let of = if self.chance.percent(15) {
             self.chance.below(USERS)
         } else {
@@ -101,7 +105,7 @@ impl Actor {
     }
 
     /// A table: one of everybody's, the user's own, one of a space's or of somebody else's.
-    fn table(&mut self, user: usize) -> usize {
+    pub(crate) fn table(&mut self, user: usize) -> usize {
         match self.chance.below(8) {
             0..4 => self.chance.below(SHARED_TABLES.len()),
             4 => Names::table_of(Place::User(user)),
@@ -156,7 +160,7 @@ impl Actor {
     }
 
     /// Nothing in a request but its token says who asks.
-    fn add_another_user(&mut self, url: &mut Url) {
+    pub(crate) fn add_another_user(&mut self, url: &mut Url) {
         if self.chance.percent(10) {
             let other = self.chance.one(&self.world.names.users).clone();
             url.query_pairs_mut().append_pair("user", &other);
@@ -355,18 +359,18 @@ impl Actor {
         let token = self.world.wrong_token(&mut self.chance, user);
         let name = self.world.names.users[user].clone();
         let http = &self.world.http;
-        let url = match self.chance.below(5) {
+        let url = match self.chance.below(7) {
             0 => self.url(&["sync", APPS[app]]),
             1 => self.url(&["internal", "sync", APPS[app]]),
             2 => self.url(&["internal", "memberships", &name, "changed"]),
             3 => self.url(&["sync", APPS[app], "pull"]),
+            4 => self.url(&["sync", "upload"]),
+            5 => self.url(&["sync", "download"]),
             _ => self.url(&["sync", APPS[app], "stream"]),
         };
-        let (mut url, is_read) = (
-            url.clone(),
-            url.path().contains("/s") && url.path().len() > 6,
-        );
-        let is_read = is_read && (url.path().ends_with("/pull") || url.path().ends_with("/stream"));
+        let mut url = url;
+        let reads = ["/pull", "/stream", "/download"];
+        let is_read = reads.iter().any(|read| url.path().ends_with(read));
         url.query_pairs_mut()
             .append_pair("user", &name)
             .append_pair("collection", SHARED_TABLES[0])
@@ -418,7 +422,7 @@ impl Actor {
     }
 
     /// Sends a request, and notes what was said to it.
-    async fn ask(&mut self, asked: Asked) -> (u16, Value) {
+    pub(crate) async fn ask(&mut self, asked: Asked) -> (u16, Value) {
         let from = self.world.now();
         let response = asked.request.send().await.unwrap();
         let status = response.status().as_u16();
@@ -447,6 +451,10 @@ impl Actor {
         }
         if let Some(id) = said["serverChanges"][0]["eventId"].as_str() {
             self.world.event_ids.put(&mut self.chance, id);
+        }
+        if let Some(position) = said["next_after"].as_i64() {
+            let position = position.to_string();
+            self.world.positions.put(&mut self.chance, &position);
         }
     }
 }

@@ -8,10 +8,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod acts;
+mod business;
 mod chance;
 mod live;
 mod model;
 mod names;
+mod rows;
+mod rows_verdict;
 mod run;
 mod truth;
 mod verdict;
@@ -45,6 +48,8 @@ async fn checked(plan: Plan) -> Report {
         let expected = if plan.walls.has_rls() { 0 } else { all };
         assert!(all > 0, "nothing was written");
         assert_eq!(seen, expected, "row-level security is not as it should be");
+        let is_open = report.of_others > 0;
+        assert_eq!(is_open, !plan.walls.has_rls(), "nor is it for users");
     }
     let refused = report.verdict.statuses.get(&(Route::Push, 500));
     // What the code lets through, row-level security refuses.
@@ -54,6 +59,9 @@ async fn checked(plan: Plan) -> Report {
         expected,
         "pushes that failed: {refused:?}"
     );
+    let broken = [Route::Upload, Route::Download].map(|route| (route, 500));
+    let broken = broken.map(|answer| report.verdict.statuses.get(&answer));
+    assert_eq!(broken, [None; 2], "uploads and downloads that failed");
     report
 }
 

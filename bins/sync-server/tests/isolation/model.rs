@@ -27,6 +27,10 @@ pub(crate) enum Route {
     SocketOfApp,
     ServicePush,
     MembershipChanged,
+    Upload,
+    Download,
+    Failures,
+    Retry,
     WrongToken,
     Operators,
 }
@@ -41,6 +45,10 @@ impl Route {
             Self::SocketOfApp => "GET /ws/{app}",
             Self::ServicePush => "POST /internal/sync/{app}",
             Self::MembershipChanged => "POST /internal/memberships/{user}/changed",
+            Self::Upload => "POST /sync/upload",
+            Self::Download => "GET /sync/download",
+            Self::Failures => "GET /admin/materialize-failures",
+            Self::Retry => "POST /admin/materialize-failures/retry",
             Self::WrongToken => "any, with a wrong token or key",
             Self::Operators => "GET /health, /ready, /metrics",
         }

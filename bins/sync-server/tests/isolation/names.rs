@@ -7,11 +7,27 @@ pub(crate) const USERS: usize = 50;
 /// How many spaces there are.
 pub(crate) const SPACES: usize = 20;
 /// Apps, all used by everybody.
-pub(crate) const APPS: [&str; 3] = ["app", "app,x", "s:app"];
+pub(crate) const APPS: [&str; 4] = ["app", "app,x", "s:app", "app_x"];
+/// Those of them that rows clients can name.
+pub(crate) const ROW_APPS: [usize; 2] = [0, 3];
 /// The tables that everybody writes; beside them each scope has one that is written for it alone.
 pub(crate) const SHARED_TABLES: [&str; 2] = ["tasks", "tasks,notes"];
 /// The ids of records, the same for all.
-pub(crate) const RECORDS: [&str; 8] = ["1", "11", "one", "u:anna", "{1}", "'", "é", "%31"];
+pub(crate) const RECORDS: [&str; 11] = [
+    "1",
+    "11",
+    "one",
+    "u:anna",
+    "{1}",
+    "'",
+    "é",
+    "%31",
+    "00000000-0000-4000-8000-000000000001",
+    "00000000-0000-4000-8000-000000000011",
+    "11111111-1111-4111-8111-111111111111",
+];
+/// Those of them that rows clients can name.
+pub(crate) const ROW_RECORDS: [usize; 3] = [8, 9, 10];
 
 const NASTY_USERS: [&str; 40] = [
     "anna",
@@ -104,8 +120,8 @@ impl Names {
         spaces.push("s:".repeat(128));
         spaces.extend((spaces.len()..SPACES).map(|number| format!("space-{number}")));
         let mut tables: Vec<String> = SHARED_TABLES.map(str::to_owned).into();
-        tables.extend((0..USERS).map(|user| format!("own-{user}")));
-        tables.extend((0..SPACES).map(|space| format!("in-{space}")));
+        tables.extend((0..USERS).map(|user| format!("own_{user}")));
+        tables.extend((0..SPACES).map(|space| format!("in_{space}")));
         let personal = users.iter().enumerate();
         let personal = personal.map(|(number, name)| (format!("u:{name}"), Place::User(number)));
         let shared = spaces.iter().enumerate();

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     seconds: f64,
     /// How many rows a statement sees that says nothing of itself, and how many there are.
     pub(crate) seen: Option<(i64, i64)>,
+    /// How many rows of others the statements see that say whose they are; there are none in SQLite.
+    pub(crate) of_others: i64,
 }
 
 impl Plan {
@@ -74,6 +76,10 @@ impl Plan {
             Source::Postgres(database) => Some(database.seen_without_settings().await),
             Source::Sqlite(..) => None,
         };
+        let of_others = match &server.built.truth {
+            Source::Postgres(database) => database.seen_of_others(&server.world.names).await,
+            Source::Sqlite(..) => 0,
+        };
         server.stop().await;
         Report {
             plan: self,
@@ -81,6 +87,7 @@ impl Plan {
             rows: truth.rows,
             seconds: began.elapsed().as_secs_f64(),
             seen,
+            of_others,
         }
     }
 
@@ -139,6 +146,7 @@ async fn judge_the_rest(server: &Server, truth: &Truth, verdict: &mut Verdict) {
     let source = &server.built.truth;
     let (strays, parked) = source.strays().await;
     let grants: Vec<(String, String, Roles)> = source.grants().await;
+    let business = source.business().await;
     let known = server.world.model.inner();
     let court = Court {
         names,
@@ -150,6 +158,18 @@ async fn judge_the_rest(server: &Server, truth: &Truth, verdict: &mut Verdict) {
         verdict.writes_across += 1;
         let fault = format!("a record of {scope:?} has rows of another scope");
         verdict.faults.push(fault);
+    }
+    for (user, title) in business {
+        verdict.written += 1;
+        let is_own = |number: usize| {
+            let mark = known.marks.get(number);
+            mark.is_some_and(|mark| names.users[usize::from(mark.author)] == user)
+        };
+        if !marks_in(&title).into_iter().all(is_own) {
+            verdict.writes_across += 1;
+            let fault = format!("in the business row of {user:?}: {title}");
+            verdict.faults.push(fault);
+        }
     }
     for (user, raw) in parked {
         verdict.written += 1;
@@ -210,6 +230,8 @@ impl Report {
         if let Some((seen, all)) = self.seen {
             let name = "rows a statement sees that names no user";
             let _ = writeln!(text, "  {name:<46} {seen:>9}  of {all}");
+            let name = "rows of others that statements of users see";
+            let _ = writeln!(text, "  {name:<46} {:>9}", self.of_others);
         }
         for fault in &verdict.faults {
             let _ = writeln!(text, "  {fault}");

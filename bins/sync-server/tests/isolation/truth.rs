@@ -50,6 +50,10 @@ pub(crate) struct Truth {
     pub(crate) plain: HashMap<Field, Vec<(Home, Value)>>,
     /// What was written in each table of an app, in order.
     pub(crate) tables: HashMap<(usize, usize), Vec<Home>>,
+    /// The row at each position: its scope, and app, table and record.
+    pub(crate) positions: HashMap<Nanos, (Place, [String; 3])>,
+    /// Which records have had a row in which scope.
+    pub(crate) records: HashSet<(Place, [String; 3])>,
     pub(crate) rows: usize,
     last: Nanos,
     recent: HashSet<Nanos>,
@@ -194,6 +198,9 @@ impl Truth {
             return;
         };
         let home = (place, row.position);
+        let named = [&row.app, &row.table, &row.record].map(String::clone);
+        self.records.insert((place, named.clone()));
+        self.positions.insert(row.position, (place, named));
         for mark in row.marks() {
             self.homes.entry(mark).or_default().push(home);
         }

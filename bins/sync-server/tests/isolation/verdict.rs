@@ -36,7 +36,13 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    fn read_across(&mut self, exchange: &Exchange, names: &Names, why: &str, near: &str) {
+    pub(crate) fn read_across(
+        &mut self,
+        exchange: &Exchange,
+        names: &Names,
+        why: &str,
+        near: &str,
+    ) {
         self.reads_across += 1;
         if self.faults.len() < TOLD {
             self.faults.push(told(exchange, names, why, near));
@@ -109,6 +115,13 @@ impl Court<'_> {
         let Some(Ok(said)) = data.map(serde_json::from_str::<Value>) else {
             return;
         };
+        match exchange.route {
+            Route::Upload => return self.judge_statuses(&said, exchange, verdict),
+            Route::Download => return self.judge_download(&said, exchange, verdict),
+            Route::Failures => return self.judge_failures(&said, exchange, verdict),
+            Route::Retry => return self.judge_retry(exchange, verdict),
+            _ => {}
+        }
         for list in ["serverChanges", "changes"] {
             for change in said[list].as_array().into_iter().flatten() {
                 self.judge_change(change, exchange, verdict);
@@ -136,7 +149,10 @@ impl Court<'_> {
         let Some(reader) = exchange.reader else {
             return verdict.read_across(exchange, self.names, "said to nobody", &near);
         };
-        if exchange.app != Some(usize::from(mark.app)) {
+        // These may be of all apps.
+        let is_of_all =
+            matches!(exchange.route, Route::Download | Route::Failures) && exchange.app.is_none();
+        if !is_of_all && exchange.app != Some(usize::from(mark.app)) {
             return verdict.read_across(exchange, self.names, "a value of another app", &near);
         }
         let homes = self.truth.homes.get(&number).map_or(&[][..], Vec::as_slice);

@@ -11,6 +11,7 @@ use sync_store_sqlite::SqliteStore;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
+use crate::business::{BUSINESS, tables};
 use crate::names::Names;
 
 /// A build of the store.
@@ -61,13 +62,17 @@ impl Walls {
 }
 
 /// What row-level security stands on.
-const GUARDED: [&str; 5] = [
+const GUARDED: [&str; 6] = [
     "sync_changes",
     "sync_records",
     "sync_grants",
     "sync_parked",
+    "sync_uploads",
     "sync_failures",
 ];
+
+/// Those of them whose rows are of one user each, whatever the spaces.
+const PERSONAL: [&str; 3] = ["sync_parked", "sync_uploads", "sync_failures"];
 
 /// A store of a build, with nothing in it, and what goes with it in a server.
 pub(crate) struct Built {
@@ -106,9 +111,11 @@ impl Built {
             } else {
                 CodeWall::Removed(scopes.collect())
             },
+            tables: Arc::new(tables(names)),
             ..Config::new(database.url())
         };
         migrate(&config).await.unwrap();
+        database.client.batch_execute(BUSINESS).await.unwrap();
         if !walls.has_rls() {
             for table in GUARDED {
                 let sql = format!("alter table {table} disable row level security");
@@ -160,16 +167,36 @@ impl Database {
         url(&self.server, &self.name)
     }
 
-    /// How many rows of the log a transaction in the role of requests sees that has said nothing of itself; and how many
-    /// there are.
+    /// How many rows of the guarded tables a transaction in the role of requests sees that has said nothing of itself; and
+    /// how many there are.
     pub(crate) async fn seen_without_settings(&self) -> (i64, i64) {
-        let count = "select count(*) from sync_changes";
+        let counts = GUARDED.map(|table| format!("(select count(*) from {table})"));
+        let count = &format!("select {}", counts.join(" + "));
         let all = self.client.query_one(count, &[]).await.unwrap().get(0);
         let role = "begin; set local role sync_app";
         self.client.batch_execute(role).await.unwrap();
         let seen = self.client.query_one(count, &[]).await.unwrap().get(0);
         self.client.batch_execute("rollback").await.unwrap();
         (seen, all)
+    }
+
+    /// How many rows of others transactions in the role of requests see that say whose they are, in the tables that each user
+    /// has alone.
+    pub(crate) async fn seen_of_others(&self, names: &Names) -> i64 {
+        let counts = PERSONAL
+            .map(|table| format!("(select count(*) from {table} where user_id <> $1::text)"));
+        let count = &format!("select {}", counts.join(" + "));
+        let set = "select set_config('sync.user', $1::text, true)";
+        let mut seen = 0;
+        for user in &names.users {
+            let role = "begin; set local role sync_app";
+            self.client.batch_execute(role).await.unwrap();
+            self.client.execute(set, &[user]).await.unwrap();
+            let others: i64 = self.client.query_one(count, &[user]).await.unwrap().get(0);
+            self.client.batch_execute("rollback").await.unwrap();
+            seen += others;
+        }
+        seen
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::business::tables;
 use crate::chance::Chance;
 use crate::model::{Model, Nanos};
 use crate::names::{Names, USERS};
@@ -29,7 +30,7 @@ const BEGINNING: i64 = 1_767_225_600_000_000_000;
 pub(crate) const SPEED: i64 = 60;
 /// The key by which the played services call.
 pub(crate) const SERVICE_KEY: &str = "0123456789abcdef-isolation";
-/// What is remembered of cursors and event ids, for others to take.
+/// What is remembered of cursors, event ids and positions, for others to take.
 const REMEMBERED: usize = 400;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -44,6 +45,9 @@ pub(crate) struct World {
     pub(crate) changing: Vec<tokio::sync::Mutex<()>>,
     pub(crate) cursors: Pool,
     pub(crate) event_ids: Pool,
+    pub(crate) positions: Pool,
+    /// Numbers of failures, and whose they are.
+    pub(crate) failures: Pool,
     issuer: DevelopmentIssuer,
     stranger: DevelopmentIssuer,
     clock: Fast,
@@ -99,6 +103,13 @@ impl World {
         self.issuer.issue(name, None, now, DAY).unwrap()
     }
 
+    /// One that names a device.
+    pub(crate) fn device_token(&self, user: usize, device: &str) -> String {
+        let now = Millis(self.now() / 1_000_000);
+        let name = &self.names.users[user];
+        self.issuer.issue(name, Some(device), now, DAY).unwrap()
+    }
+
     /// Something that looks like a token of a user, and is none.
     pub(crate) fn wrong_token(&self, chance: &mut Chance, user: usize) -> String {
         let now = Millis(self.now() / 1_000_000);
@@ -125,7 +136,7 @@ impl Server {
         let services = Services::start().await.unwrap();
         let clock = Fast(Instant::now());
         let issuer = DevelopmentIssuer::generate().unwrap();
-        let service = service(&built, hub, &services.url(), &issuer, clock);
+        let service = service(&built, hub, &services.url(), &issuer, (clock, &names));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let world = World {
             names,
@@ -136,6 +147,8 @@ impl Server {
             changing: (0..USERS).map(|_| tokio::sync::Mutex::default()).collect(),
             cursors: Pool::default(),
             event_ids: Pool::default(),
+            positions: Pool::default(),
+            failures: Pool::default(),
             issuer,
             stranger: DevelopmentIssuer::generate().unwrap(),
             clock,
@@ -163,7 +176,7 @@ fn service(
     hub: Arc<Hub>,
     services: &str,
     issuer: &DevelopmentIssuer,
-    clock: Fast,
+    (clock, names): (Fast, &Names),
 ) -> Service {
     let store: Arc<dyn Store> = Arc::clone(&built.store);
     let clock: Clock = Arc::new(move || Millis(clock.now() / 1_000_000));
@@ -194,7 +207,7 @@ fn service(
         development_issuer: None,
         hub,
         relay: built.relay.clone(),
-        rows: Arc::default(),
+        rows: Arc::new(tables(names)),
         schema_version: 1,
         metrics: Metrics::new(),
         limits: Limits::default(),

@@ -25,6 +25,8 @@ mod batches;
 mod change;
 mod device;
 mod downloads;
+mod faults;
+mod held;
 mod identity;
 mod materialised;
 mod replays;

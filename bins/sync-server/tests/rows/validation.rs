@@ -15,6 +15,8 @@ on_both! {
     names_are_trimmed_and_their_case_does_not_matter,
     a_payload_is_an_object_where_a_row_is_written_and_nothing_where_it_is_deleted,
     a_payload_beyond_the_limit_is_refused_alone,
+    names_of_members_match_exactly_and_nothing_may_follow,
+    a_payload_that_says_when_it_was_deleted_deletes_its_row,
 }
 
 // Case 33.
@@ -141,4 +143,44 @@ async fn a_payload_beyond_the_limit_is_refused_alone(place: Place) {
     let message = "bad_payload: payload too large: 2001 > 2000";
     assert_eq!(statuses[1]["message"], message);
     assert_eq!(pks(&tablet.others().await), [pk(1), pk(3)]);
+}
+
+/// The replaced service takes both.
+async fn names_of_members_match_exactly_and_nothing_may_follow(place: Place) {
+    let world = World::start(place).await;
+    let phone = world.device("anna", "phone");
+    let body = json!({"Changes": [new(1, &pk(1), "A")]}).to_string();
+    let answer: Value = phone.upload_text(body).await.json().await.unwrap();
+    assert_eq!(answer["statuses"], json!([]));
+    for rest in ["x", "{}", ",", "\0"] {
+        let body = json!({"changes": [new(1, &pk(1), "A")]}).to_string() + rest;
+        assert_eq!(phone.upload_text(body).await.status(), 400, "{rest:?}");
+    }
+    assert_eq!(phone.all().await, [] as [Value; 0]);
+}
+
+/// `deletedAt` is the field of deletion in both dialects.
+async fn a_payload_that_says_when_it_was_deleted_deletes_its_row(place: Place) {
+    let world = World::start(place).await;
+    let [phone, tablet] = ["phone", "tablet"].map(|name| world.device("anna", name));
+    let saying = |when: Value| json!({"id": pk(1), "deletedAt": when});
+    let live = with(new(1, &pk(1), "A"), "payload", saying(Value::Null));
+    assert_eq!(phone.status(live).await, applied(1, 1));
+    assert_eq!(
+        row(&tablet.others().await, &pk(1))["payload"],
+        saying(Value::Null)
+    );
+    let gone = update(2, &pk(1), 1, saying(json!("2026-01-01T00:00:00.000Z")));
+    assert_eq!(phone.status(gone).await, applied(2, 2));
+    let rows = tablet.others().await;
+    let only = row(&rows, &pk(1));
+    assert_eq!(
+        (&only["op"], &only["deleted"]),
+        (&json!("DELETE"), &json!(true))
+    );
+    let back = update(3, &pk(1), 2, named(&pk(1), "back"));
+    assert_eq!(phone.status(back).await, applied(3, 3));
+    // A row that has carried this key goes on showing it.
+    let shown = with(named(&pk(1), "back"), "deletedAt", Value::Null);
+    assert_eq!(row(&tablet.others().await, &pk(1))["payload"], shown);
 }

@@ -48,6 +48,7 @@ pub(crate) struct World {
     http: Client,
     began: Instant,
     serving: JoinHandle<()>,
+    store: Arc<dyn Store>,
     _folder: Option<TempDir>,
 }
 
@@ -60,8 +61,20 @@ impl World {
     /// A server that knows this of tables.
     pub(crate) async fn with(place: Place, rows: RowTables) -> Self {
         let (store, folder) = store(place).await;
+        let mut world = Self::of(store, rows).await;
+        world._folder = folder;
+        world
+    }
+
+    /// Another server of the same rows, which knows something else of tables.
+    pub(crate) async fn beside(&self, rows: RowTables) -> Self {
+        Self::of(Arc::clone(&self.store), rows).await
+    }
+
+    /// A server of this store.
+    pub(crate) async fn of(store: Arc<dyn Store>, rows: RowTables) -> Self {
         let began = Instant::now();
-        let service = service(store, rows, began);
+        let service = service(Arc::clone(&store), rows, began);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(async move {
@@ -73,7 +86,8 @@ impl World {
             http: Client::builder().no_proxy().build().unwrap(),
             began,
             serving,
-            _folder: folder,
+            store,
+            _folder: None,
         }
     }
 
@@ -148,7 +162,7 @@ async fn store(place: Place) -> (Arc<dyn Store>, Option<TempDir>) {
 }
 
 /// A database of a test's own on the server that all tests of a run share; it goes with that server.
-async fn database() -> String {
+pub(crate) async fn database() -> String {
     let server = test_postgres::shared_url();
     let name = format!("rows_{:016x}", RandomState::new().hash_one(0));
     let (client, connection) = tokio_postgres::connect(&server, NoTls).await.unwrap();

@@ -215,9 +215,9 @@ fn edit(names: &Names, parts: &Parts<'_>) -> Result<RowEdit, String> {
         .filter(|_| is_row_name(&names.table));
     let table = table.ok_or_else(|| name("table", &names.table))?;
     let op = RowOp::parse(&names.op);
-    let op = op.ok_or_else(|| format!("invalid operation: {}", cut(&names.op)))?;
+    let op = op.ok_or_else(|| format!("invalid operation: {}", shown(&names.op)))?;
     let pk = canonical_uuid(&names.pk);
-    let pk = pk.ok_or_else(|| format!("bad_payload: invalid UUID format: {}", cut(&names.pk)))?;
+    let pk = pk.ok_or_else(|| format!("bad_payload: invalid UUID format: {}", shown(&names.pk)))?;
     let payload = match op {
         RowOp::Delete if parts.payload.is_some() => {
             return Err("DELETE must not include payload".to_owned());
@@ -259,6 +259,18 @@ fn read_payload(
         ));
     }
     Ok(payload)
+}
+
+/// A text of the client's own within a message that is kept: not every store takes control characters.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for letter in cut(text).chars() {
+        match letter.is_control() {
+            true => shown.extend(letter.escape_default()),
+            false => shown.push(letter),
+        }
+    }
+    shown
 }
 
 fn bad(message: impl Into<String>) -> UploadError {
@@ -314,6 +326,7 @@ mod tests {
                 r#"bad_payload: invalid schema name "a b""#,
             ),
             (r#""op":"upsert""#, "invalid operation: UPSERT"),
+            (r#""op":"\u0000""#, r"invalid operation: \u{0}"),
             (r#""op":"INSERT""#, "payload required for INSERT operation"),
             (r#""op":"UPDATE","payload":null"#, "invalid JSON payload"),
             (r#""op":"UPDATE","payload":[1]"#, "invalid JSON payload"),
