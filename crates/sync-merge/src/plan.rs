@@ -123,6 +123,22 @@ pub struct Plan {
     pub ahead: Vec<usize>,
 }
 
+impl Plan {
+    /// The places of the rows that are not replaced by later ones of the plan itself.
+    #[must_use]
+    pub fn live_new_rows(&self) -> BTreeSet<usize> {
+        let written: BTreeSet<usize> = self.rows.iter().map(|row| row.record).collect();
+        let live = written
+            .into_iter()
+            .flat_map(|record| self.records[record].live_rows());
+        live.filter_map(|row| match row {
+            RowRef::New(place) => Some(place),
+            RowRef::Stored(_) => None,
+        })
+        .collect()
+    }
+}
+
 /// Decides what a push does. `records` are the records as they are known, `moves` those of them that move into others
 /// (none of them twice), `changes` those of the push in order, each with the place of its record.
 #[must_use]

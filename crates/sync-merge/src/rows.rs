@@ -1,5 +1,7 @@
 //! What a change of the rows dialect does: a whole row stands if its device knew the version of the row that it replaces.
 
+use std::collections::HashSet;
+
 use sync_protocol::{ClientId, FieldName, FieldTime, Members, Millis, Op, UserId, Value};
 
 use crate::plan::{close, copy_beside};
@@ -82,7 +84,7 @@ impl<'a> RowPlanner<'a> {
     /// What all of it comes to.
     #[must_use]
     pub fn finish(mut self) -> Plan {
-        for row in 0..self.plan.rows.len() {
+        for row in self.plan.live_new_rows() {
             copy_beside(&mut self.plan, &self.before, row);
         }
         for (record, known) in self.before.iter().enumerate() {
@@ -95,13 +97,19 @@ impl<'a> RowPlanner<'a> {
         let known = &mut self.plan.records[record];
         let row = RowRef::New(self.plan.rows.len());
         let at = known.next_time(self.now);
-        // Nobody has told the device of what was there.
-        let to_everyone = !known.is_row() && !known.fields.is_empty();
-        let fields = match write.payload {
-            Some(payload) => known.upserted(payload),
+        let given = write.payload.map(Given::new);
+        // The row as it stands holds more than its device has sent: it is told all of it.
+        let to_everyone = given.as_ref().is_some_and(|given| known.holds_more(given));
+        let fields = match &given {
+            Some(given) => known.upserted(given),
             None => vec![(deleted_at().clone(), Value::string(&at.to_string()), false)],
         };
         let opens = known.inserted.is_none();
+        // To the oldest clients of the other dialect an insert replaces the record.
+        let op = match write.op {
+            Op::Insert if fields.is_empty() && !opens => Op::Update,
+            op => op,
+        };
         let mut written = Vec::with_capacity(fields.len());
         for (name, value, is_absent) in fields {
             let held = Held {
@@ -129,7 +137,7 @@ impl<'a> RowPlanner<'a> {
         self.plan.rows.push(NewRow {
             record,
             origin: RowOrigin::Change(write.change),
-            op: write.op,
+            op,
             user: self.user.clone(),
             client: self.client.clone(),
             fields: written,
@@ -171,26 +179,53 @@ impl Record {
         FieldTime::from_millis(now.0.max(later))
     }
 
+    /// Whether, once this row is written, there are fields that it does not have.
+    fn holds_more(&self, given: &Given<'_>) -> bool {
+        let is_kept = |(name, held): (&FieldName, &Held)| {
+            !held.is_absent && *name != *deleted_at() && !self.carried.contains(name)
+        };
+        let mut others = self.fields.iter().filter(|(name, _)| !given.has(name));
+        others.any(is_kept)
+    }
+
     /// What a whole row changes: values that differ, what it does not hold any more of what it once did, and the delete. With
     /// whether it is absent from then on.
-    fn upserted(&self, payload: &Members<FieldName, Value>) -> Vec<(FieldName, Value, bool)> {
+    fn upserted(&self, given: &Given<'_>) -> Vec<(FieldName, Value, bool)> {
         let holds = |name: &FieldName| self.fields.get(name).filter(|held| !held.is_absent);
         let differs = |name: &FieldName, value: &Value| {
             holds(name).is_none_or(|held| held.version.value != *value)
         };
-        let given = payload.0.iter();
-        let given = given.filter(|(name, value)| differs(name, value));
-        let mut fields: Vec<_> = given
+        let values = given.payload.0.iter();
+        let values = values.filter(|(name, value)| differs(name, value));
+        let mut fields: Vec<_> = values
             .map(|(name, value)| (name.clone(), value.clone(), false))
             .collect();
-        let is_given = |name: &FieldName| payload.0.iter().any(|(given, _)| given == name);
-        if self.is_deleted() && !is_given(deleted_at()) {
+        if self.is_deleted() && !given.has(deleted_at()) {
             fields.push((deleted_at().clone(), Value::null(), false));
         }
         let missing = self.carried.iter();
         let missing = missing.filter(|name| *name != deleted_at());
-        let missing = missing.filter(|name| holds(name).is_some() && !is_given(name));
+        let missing = missing.filter(|name| holds(name).is_some() && !given.has(name));
         fields.extend(missing.map(|name| (name.clone(), Value::null(), true)));
         fields
+    }
+}
+
+/// A whole row, with its names at hand.
+struct Given<'a> {
+    payload: &'a Members<FieldName, Value>,
+    names: HashSet<&'a FieldName>,
+}
+
+impl<'a> Given<'a> {
+    fn new(payload: &'a Members<FieldName, Value>) -> Self {
+        Self {
+            payload,
+            names: payload.0.iter().map(|(name, _)| name).collect(),
+        }
+    }
+
+    fn has(&self, name: &FieldName) -> bool {
+        self.names.contains(name)
     }
 }

@@ -37,6 +37,13 @@ pub struct Upload {
     pub ids: EventIds,
 }
 
+impl Upload {
+    /// Whether it has more changes than one may have.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.changes.len() > self.tables.limits.changes
+    }
+}
+
 /// What became of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uploaded {

@@ -40,7 +40,7 @@ pub(crate) fn tables(names: &Names) -> RowTables {
         name: "business_tasks".to_owned(),
         user: "owner".to_owned(),
         key: "id".to_owned(),
-        columns: Some(BTreeMap::from([(title, "title".to_owned())])),
+        columns: BTreeMap::from([(title, "title".to_owned())]),
     };
     described.entry(first).or_default().business = Some(business);
     RowTables {

@@ -1,7 +1,7 @@
 //! Judges the changes of an upload one by one: by what was uploaded before, by the rows that each refers to, and by the
 //! version of its row (`rows.md`, 3).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sync_merge::{Plan, Record, RowPlanner, RowWrite, Verdict, digest};
 use sync_protocol::rows::{
@@ -24,6 +24,11 @@ pub(super) struct Judged {
     pub(super) logged: BTreeMap<i64, Logged>,
 }
 
+/// How often an upload is gone through at the most.
+const MAX_PASSES: usize = 4;
+/// About how many bytes of rows the conflicts of one answer show; the changes behind are to be sent again.
+const CONFLICT_BYTES: usize = 16 * 1024 * 1024;
+
 /// Judges the changes of an upload against these records, of which `keys` are the keys.
 pub(super) fn judge(
     upload: &Upload,
@@ -31,13 +36,30 @@ pub(super) fn judge(
     keys: &[(AppId, RecordKey)],
     records: &[Record],
 ) -> Judged {
-    let judge = Judge {
+    let bytes = std::iter::zip(keys, records).map(|((app, _), record)| {
+        let loaded = loaded.records.get(app);
+        loaded.map_or(0, |loaded| loaded.bytes_of(record))
+    });
+    let mut judge = Judge {
         upload,
         loaded,
         keys,
         places: keys.iter().cloned().zip(0..).collect(),
+        bytes: bytes.collect(),
+        changes: Vec::new(),
         refused: BTreeSet::new(),
+        assumes: true,
     };
+    let known = upload.changes.iter().filter(|_| !upload.is_too_large());
+    judge.changes = known
+        .map(|change| {
+            let edit = change.edit.as_ref().ok()?;
+            Some((
+                judge.find(&edit.app, &edit.table, &edit.record),
+                content(edit),
+            ))
+        })
+        .collect();
     judge.judge(records)
 }
 
@@ -46,15 +68,21 @@ struct Judge<'a> {
     loaded: &'a UploadLoaded,
     keys: &'a [(AppId, RecordKey)],
     places: HashMap<(AppId, RecordKey), usize>,
+    /// How many bytes of values each record has.
+    bytes: Vec<usize>,
+    /// Of each change that was understood the place of its row, and what it says.
+    changes: Vec<Option<(usize, u64)>>,
     /// The changes that count on a parent of this very upload which has turned out not to come.
     refused: BTreeSet<usize>,
+    /// Whether a change may count on a parent that is still to come.
+    assumes: bool,
 }
 
 impl Judge<'_> {
     fn judge(mut self, records: &[Record]) -> Judged {
         let changes = &self.upload.changes;
-        let limit = self.upload.tables.limits.changes;
-        if changes.len() > limit {
+        if self.upload.is_too_large() {
+            let limit = self.upload.tables.limits.changes;
             let text = format!("batch too large: changes={} limit={limit}", changes.len());
             let too_large = || invalid(InvalidReason::BatchTooLarge, text.clone());
             return Judged {
@@ -63,14 +91,19 @@ impl Judge<'_> {
                 logged: BTreeMap::new(),
             };
         }
-        let first: Vec<_> = changes.iter().map(|change| self.at_sight(change)).collect();
+        let first = changes.iter().enumerate();
+        let first: Vec<_> = first
+            .map(|(place, change)| self.at_sight(place, change))
+            .collect();
         let open = std::iter::zip(changes, &first).enumerate();
         let open = open.filter(|(_, (_, outcome))| outcome.is_none());
         let open =
             open.filter_map(|(place, (change, _))| Some((place, change.edit.as_ref().ok()?)));
         let open: Vec<_> = open.collect();
         let order = order(&open, &self.upload.tables);
-        loop {
+        for number in 1.. {
+            // Where circles hang on each other, none of them counts on what is still to come.
+            self.assumes = number < MAX_PASSES;
             let mut pass = Pass::new(&self, records, first.clone());
             for place in &order {
                 pass.take(*place);
@@ -81,11 +114,12 @@ impl Judge<'_> {
             }
             self.refused.extend(wrong);
         }
+        unreachable!("the last pass assumes nothing")
     }
 
     /// What becomes of a change whatever the rows are; `None` if that depends on them. A replay comes first: what was applied
     /// once does not become a fault.
-    fn at_sight(&self, change: &RowChange) -> Option<RowOutcome> {
+    fn at_sight(&self, place: usize, change: &RowChange) -> Option<RowOutcome> {
         let bad = |message: String| Some(invalid(InvalidReason::BadPayload, message));
         let edit = match &change.edit {
             Ok(edit) => edit,
@@ -93,7 +127,7 @@ impl Judge<'_> {
         };
         let tables = &self.upload.tables;
         if let Some(logged) = self.loaded.logged.get(&change.source_change_id)
-            && logged.digest == content(edit)
+            && self.changes[place].is_some_and(|(_, content)| content == logged.digest)
         {
             return Some(RowOutcome::Applied(Some(logged.version)));
         }
@@ -117,11 +151,6 @@ impl Judge<'_> {
         None
     }
 
-    /// The place of the row of a change.
-    fn place(&self, edit: &RowEdit) -> usize {
-        self.find(&edit.app, &edit.table, &edit.record)
-    }
-
     fn place_of_parent(&self, parent: &Parent) -> usize {
         let (app, table) = &parent.table;
         self.find(app, table, &parent.record)
@@ -135,12 +164,6 @@ impl Judge<'_> {
         };
         self.places[&(app.clone(), key)]
     }
-
-    /// How many bytes the live rows of a record have that are stored.
-    fn stored_bytes(&self, place: usize, record: &Record) -> usize {
-        let loaded = self.loaded.records.get(&self.keys[place].0);
-        loaded.map_or(0, |loaded| loaded.bytes_of(record))
-    }
 }
 
 /// One way through the changes.
@@ -151,8 +174,12 @@ struct Pass<'a> {
     logged: BTreeMap<i64, Logged>,
     /// The upserts that are still to come, by the place of their row.
     coming: HashMap<usize, usize>,
-    /// The changes that count on a row that is still to come.
+    /// The changes that count on a row that is still to come, and the place of that.
     assumed: Vec<(usize, usize)>,
+    /// The rows that have come.
+    came: HashSet<usize>,
+    /// How many bytes of rows conflicts may still show.
+    room: usize,
 }
 
 impl<'a> Pass<'a> {
@@ -165,10 +192,10 @@ impl<'a> Pass<'a> {
         } = judge.upload;
         let mut coming: HashMap<usize, usize> = HashMap::new();
         for (place, change) in changes.iter().enumerate() {
-            if let (Ok(edit), None) = (&change.edit, &outcomes[place])
+            if let (Ok(edit), None, Some((row, _))) =
+                (&change.edit, &outcomes[place], judge.changes[place])
                 && edit.payload.is_some()
             {
-                let row = judge.place(edit);
                 *coming.entry(row).or_default() += 1;
             }
         }
@@ -179,41 +206,38 @@ impl<'a> Pass<'a> {
             logged: BTreeMap::new(),
             coming,
             assumed: Vec::new(),
+            came: HashSet::new(),
+            room: CONFLICT_BYTES,
         }
     }
 
     fn take(&mut self, place: usize) {
         let change = &self.judge.upload.changes[place];
-        let Ok(edit) = &change.edit else {
+        let (Ok(edit), Some((row, content))) = (&change.edit, self.judge.changes[place]) else {
             return;
         };
-        let row = self.judge.place(edit);
         if edit.payload.is_some()
             && let Some(coming) = self.coming.get_mut(&row)
         {
             *coming -= 1;
         }
-        let outcome = self.outcome(place, change.source_change_id, edit, row);
+        let outcome = match self.logged.get(&change.source_change_id) {
+            Some(logged) if logged.digest == content => RowOutcome::Applied(None),
+            Some(_) => used_twice(change.source_change_id),
+            None => self.outcome(place, edit, row),
+        };
         if let RowOutcome::Applied(Some(version)) = outcome {
             let logged = Logged {
-                digest: content(edit),
+                digest: content,
                 version,
             };
             self.logged.insert(change.source_change_id, logged);
+            self.came.extend(edit.payload.as_ref().map(|_| row));
         }
         self.outcomes[place] = Some(outcome);
     }
 
-    fn outcome(&mut self, place: usize, id: i64, edit: &RowEdit, row: usize) -> RowOutcome {
-        if let Some(logged) = self.logged.get(&id) {
-            if logged.digest == content(edit) {
-                return RowOutcome::Applied(None);
-            }
-            let text = format!(
-                "source_change_id {id} is used twice in this upload: send the other change again, with a number of its own"
-            );
-            return invalid(InvalidReason::InternalError, text);
-        }
+    fn outcome(&mut self, place: usize, edit: &RowEdit, row: usize) -> RowOutcome {
         if let Some(missing) = self.missing_parents(place, edit, row) {
             return invalid(InvalidReason::ForeignKeyMissing(missing), String::new());
         }
@@ -233,7 +257,7 @@ impl<'a> Pass<'a> {
         match self.planner.write(row, write) {
             Verdict::Applied(version) => RowOutcome::Applied(Some(version)),
             Verdict::NothingThere => RowOutcome::Applied(None),
-            Verdict::Conflict => RowOutcome::Conflict(self.server_row(row)),
+            Verdict::Conflict => self.conflict(row),
             Verdict::Unknown => {
                 let (app, table, pk) = (&edit.app, &edit.table, &edit.record);
                 let text = format!("conflict without server_row for {app}.{table} pk={pk}");
@@ -250,7 +274,7 @@ impl<'a> Pass<'a> {
         let known = self.planner.record(row);
         let names = payload.0.iter().map(|(name, _)| name);
         let new = names.filter(|name| !known.fields.contains_key(*name));
-        let bytes = self.judge.stored_bytes(row, known) + edit.payload_bytes;
+        let bytes = self.judge.bytes[row] + edit.payload_bytes;
         known.fields.len() + new.count() <= MAX_RECORD_FIELDS && bytes <= MAX_RECORD_BYTES
     }
 
@@ -267,7 +291,7 @@ impl<'a> Pass<'a> {
                 .coming
                 .get(&of_parent)
                 .is_some_and(|coming| *coming > 0);
-            if comes && !self.judge.refused.contains(&place) {
+            if comes && self.judge.assumes && !self.judge.refused.contains(&place) {
                 self.assumed.push((place, of_parent));
             } else {
                 let (app, table) = &parent.table;
@@ -277,36 +301,34 @@ impl<'a> Pass<'a> {
         (!missing.is_empty()).then_some(missing)
     }
 
-    fn server_row(&self, row: usize) -> ServerRow {
+    /// The row as it stands, if the answer has room for it; the first has.
+    fn conflict(&mut self, row: usize) -> RowOutcome {
+        if self.room == 0 {
+            let text = "the answer has no room to show this conflict: send the change again";
+            return invalid(InvalidReason::InternalError, text.to_owned());
+        }
         let (app, key) = &self.judge.keys[row];
         let known = self.planner.record(row);
-        ServerRow {
+        let payload = whole_row(known, &key.record);
+        let shown = payload.iter().flat_map(|payload| &payload.0);
+        let shown = shown.map(|(name, value)| name.as_str().len() + value.as_str().len() + 8);
+        self.room = self.room.saturating_sub(shown.sum());
+        RowOutcome::Conflict(ServerRow {
             schema_name: app.clone(),
             table_name: key.table.clone(),
             id: key.record.clone(),
             server_version: known.version,
             deleted: known.is_deleted(),
-            payload: whole_row(known, &key.record),
-        }
+            payload,
+        })
     }
 
     /// The changes that stand though the rows that they counted on have not come.
     fn wrongly_assumed(&self) -> Vec<usize> {
-        let has_come = |parent: &usize| {
-            let changes = self.judge.upload.changes.iter().zip(&self.outcomes);
-            let mut applied = changes
-                .filter(|(_, outcome)| matches!(outcome, Some(RowOutcome::Applied(Some(_)))));
-            applied.any(|(change, _)| {
-                change
-                    .edit
-                    .as_ref()
-                    .is_ok_and(|edit| edit.payload.is_some() && self.judge.place(edit) == *parent)
-            })
-        };
         let stands =
             |place: &usize| matches!(self.outcomes[*place], Some(RowOutcome::Applied(Some(_))));
         let assumed = self.assumed.iter();
-        let wrong = assumed.filter(|(place, parent)| stands(place) && !has_come(parent));
+        let wrong = assumed.filter(|(place, parent)| stands(place) && !self.came.contains(parent));
         wrong.map(|(place, _)| *place).collect()
     }
 
@@ -351,6 +373,13 @@ pub(super) fn op(op: RowOp) -> Op {
         RowOp::Update => Op::Update,
         RowOp::Delete => Op::Delete,
     }
+}
+
+fn used_twice(id: i64) -> RowOutcome {
+    let text = format!(
+        "source_change_id {id} is used twice in this upload: send the other change again, with a number of its own"
+    );
+    invalid(InvalidReason::InternalError, text)
 }
 
 fn invalid(reason: InvalidReason, message: String) -> RowOutcome {

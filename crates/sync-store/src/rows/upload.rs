@@ -88,8 +88,7 @@ impl UploadIntake {
             };
             wanted.entry(app.clone()).or_default().insert(key);
         };
-        let too_many = upload.changes.len() > upload.tables.limits.changes;
-        let edits = upload.changes.iter().filter(|_| !too_many);
+        let edits = upload.changes.iter().filter(|_| !upload.is_too_large());
         for edit in edits.filter_map(|change| change.edit.as_ref().ok()) {
             want(&edit.app, edit.table.clone(), edit.record.clone());
             for parent in parents(edit, &upload.tables) {
@@ -126,7 +125,11 @@ impl UploadIntake {
     /// The device's numbers of its changes, of which the store says what is remembered; each once.
     #[must_use]
     pub fn change_ids(&self) -> Vec<i64> {
-        let ids = self.upload.changes.iter();
+        let ids = self
+            .upload
+            .changes
+            .iter()
+            .filter(|_| !self.upload.is_too_large());
         let ids: BTreeSet<_> = ids.map(|change| change.source_change_id).collect();
         ids.into_iter().collect()
     }
@@ -201,12 +204,12 @@ impl UploadDecision {
     #[must_use]
     pub fn writes(&self, base: Position) -> UploadWrites {
         let mut apps: BTreeMap<AppId, Writes> = BTreeMap::new();
-        for (place, row) in self.plan.rows.iter().enumerate() {
+        let live = self.plan.live_new_rows();
+        for place in 0..self.plan.rows.len() {
             let entry = self.entry(place, at(base, place));
             let writes = apps.entry(entry.app.clone()).or_default();
-            let live = self.plan.records[row.record].live_rows();
             // A later change of the upload has replaced all of it.
-            if !live.contains(&RowRef::New(place)) {
+            if !live.contains(&place) {
                 writes.dead.push(entry.position);
             }
             writes.entries.push(entry);
