@@ -29,6 +29,7 @@ mod faults;
 mod held;
 mod identity;
 mod replays;
+mod replica;
 mod tables;
 mod validation;
 mod world;
