@@ -10,6 +10,7 @@
 mod acts;
 mod business;
 mod chance;
+mod joining;
 mod live;
 mod model;
 mod names;

@@ -30,6 +30,7 @@ mod held;
 mod identity;
 mod materialised;
 mod replays;
+mod replica;
 mod tables;
 mod validation;
 mod world;
