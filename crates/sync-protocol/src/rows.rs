@@ -15,7 +15,7 @@ pub use answer::{
 pub use download::{
     DEFAULT_DOWNLOAD_LIMIT, DownloadError, DownloadQuery, MAX_DOWNLOAD_LIMIT, is_row_name,
 };
-pub use upload::{BadRow, RowChange, RowEdit, RowOp, RowUpload, UploadError};
+pub use upload::{BadRow, MAX_UPLOADED_CHANGES, RowChange, RowEdit, RowOp, RowUpload, UploadError};
 pub use uuid::{canonical_uuid, is_canonical_uuid, reference_uuid};
 
 /// The schema of a change that names none.

@@ -17,6 +17,25 @@ pub struct UploadAnswer {
     pub statuses: Vec<RowStatus>,
 }
 
+impl UploadAnswer {
+    /// Nothing was looked at, since there was too much of it: clients send fewer changes at once then.
+    #[must_use]
+    pub fn batch_too_large(source_change_ids: &[i64], message: &str) -> Self {
+        let status = |id: &i64| RowStatus {
+            source_change_id: *id,
+            outcome: RowOutcome::Invalid(Invalid {
+                reason: InvalidReason::BatchTooLarge,
+                message: message.to_owned(),
+            }),
+        };
+        Self {
+            accepted: false,
+            highest_server_seq: 0,
+            statuses: source_change_ids.iter().map(status).collect(),
+        }
+    }
+}
+
 /// What became of one change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowStatus {

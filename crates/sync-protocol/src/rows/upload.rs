@@ -9,6 +9,9 @@ use crate::changeset::cut;
 use crate::inspect::{self, MAX_FIELDS};
 use crate::{AppId, FieldName, Members, RecordId, TableName, Value};
 
+/// The most changes of an upload that are answered one by one, be it that they are too many.
+pub const MAX_UPLOADED_CHANGES: usize = 100_000;
+
 /// Why a body is no upload. The text is for the client; nothing of such an upload is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -137,7 +140,14 @@ impl RowUpload {
         let envelope: Option<Envelope<'_>> =
             serde_json::from_str(text).map_err(|error| bad(format!("invalid JSON: {error}")))?;
         let changes = envelope.and_then(|envelope| envelope.changes);
-        let changes = changes.unwrap_or_default().into_iter().enumerate();
+        let changes = changes.unwrap_or_default();
+        if changes.len() > MAX_UPLOADED_CHANGES {
+            return Err(bad(format!(
+                "{} changes in one upload (at most {MAX_UPLOADED_CHANGES} are looked at)",
+                changes.len()
+            )));
+        }
+        let changes = changes.into_iter().enumerate();
         let changes = changes.map(|(place, raw)| read(raw, place));
         Ok(Self {
             changes: changes.collect::<Result<_, _>>()?,

@@ -15,6 +15,9 @@ use crate::session::{Acting, Session, answered};
 use crate::store::PostgresStore;
 use crate::write::column;
 
+/// How many bytes of payloads one list has at the most.
+const LISTED_BYTES: i64 = 16 * 1024 * 1024;
+
 /// A row that could not be written, and why.
 pub(crate) struct Refused {
     pub(crate) row: RowAfter,
@@ -72,12 +75,17 @@ pub(super) async fn clear(
 impl PostgresStore {
     /// Tries once to list failures.
     pub(crate) async fn try_failures(&self, list: &FailureList) -> Result<Failures, Failure> {
+        let mut names = [&list.app, &list.table].into_iter().flatten();
+        if names.any(|name| name.contains('\0')) {
+            return Ok(Failures::new());
+        }
         let session = Session::take(self.pool()).await?;
         let outcome = async {
             answered(session.open(Acting::ForUser, list.user.as_str())).await?;
             let [statement] = session.statements([sql::FAILURES]).await?;
             let (user, most) = (list.user.as_str(), number(list.limit));
-            let parameters: [&(dyn ToSql + Sync); 4] = [&user, &list.app, &list.table, &most];
+            let parameters: [&(dyn ToSql + Sync); 5] =
+                [&user, &list.app, &list.table, &most, &LISTED_BYTES];
             let rows = answered(session.connection().query(&statement, &parameters)).await?;
             session.commit().await?;
             let failures = rows.iter().map(|row| read(row, &list.user));

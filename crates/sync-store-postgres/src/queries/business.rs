@@ -190,18 +190,38 @@ where held.user_id = $1
     and held.table_name = written.table_name
     and held.record_id = written.record_id";
 
-/// The failures of a user, the newest first: $1 user, $2 app or null, $3 table or null, $4 how many.
+/// The failures of a user, the newest first: $1 user, $2 app or null, $3 table or null, $4 how many, $5 how many bytes of
+/// payloads; those beyond come without.
 pub(crate) const FAILURES: &str = "\
 -- try_failures
 select
-    id, app_id, table_name, record_id, attempted_version,
-    op, payload, error, first_seen, retry_count
-from sync_failures
-where user_id = $1
-    and ($2::text is null or app_id = $2)
-    and ($3::text is null or table_name = $3)
-order by first_seen desc, id desc
-limit $4";
+    listed.id,
+    listed.app_id,
+    listed.table_name,
+    listed.record_id,
+    listed.attempted_version,
+    listed.op,
+    case when listed.running <= $5::bigint then listed.payload end,
+    listed.error,
+    listed.first_seen,
+    listed.retry_count
+from (
+    select
+        found.*,
+        sum(octet_length(found.payload)) over (
+            order by found.first_seen desc, found.id desc rows unbounded preceding
+        ) as running
+    from (
+        select *
+        from sync_failures
+        where user_id = $1
+            and ($2::text is null or app_id = $2)
+            and ($3::text is null or table_name = $3)
+        order by first_seen desc, id desc
+        limit $4
+    ) as found
+) as listed
+order by listed.first_seen desc, listed.id desc";
 
 /// A failure, for nobody else to retry meanwhile: $1 its number, $2 user.
 pub(crate) const LOCK_FAILURE: &str = "\

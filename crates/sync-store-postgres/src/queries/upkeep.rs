@@ -247,7 +247,7 @@ order by role.rolname";
 pub(crate) const OPEN_TABLES: &str = "\
 -- check
 select expected.name
-from unnest(array['sync_changes', 'sync_records', 'sync_grants', 'sync_parked', 'sync_failures']) as expected (name)
+from unnest(array['sync_changes', 'sync_records', 'sync_grants', 'sync_parked', 'sync_uploads', 'sync_failures']) as expected (name)
 left join pg_catalog.pg_class as found on found.oid = to_regclass(expected.name)
 where not coalesce(found.relrowsecurity and found.relforcerowsecurity, false)
 order by expected.name";

@@ -175,6 +175,8 @@ macro_rules! contract_suite {
             both_dialects_work_on_one_record
             a_rows_client_never_gets_half_a_row
             what_can_never_be_a_row_is_answered_alone_and_kept
+            an_answer_shows_conflicts_as_far_as_it_has_room
+            a_device_is_told_of_what_it_has_not_sent
             devices_of_both_dialects_end_alike
             it_answers_as_the_store_in_memory
         }

@@ -315,3 +315,21 @@ pub async fn what_can_never_be_a_row_is_answered_alone_and_kept(store: Arc<dyn S
         ]
     );
 }
+
+/// Conflicts show rows as far as one answer has room; what is behind is to be sent again.
+pub async fn an_answer_shows_conflicts_as_far_as_it_has_room(store: Arc<dyn Store>) {
+    let mut phone = RowDevice::new(&store, "anna", "phone");
+    let large = "x".repeat(3 * 1024 * 1024);
+    phone
+        .upload(json!([upsert(1, ONE, 0, json!({"text": large}))]))
+        .await;
+    let stale: Json = (2..12).map(|id| delete(id, ONE, 7)).collect();
+    let statuses = phone.statuses(stale).await;
+    let words: Vec<_> = statuses
+        .iter()
+        .map(|one| one["status"].as_str().expect("a word"))
+        .collect();
+    let (shown, behind) = words.split_at(6);
+    assert_eq!((shown, behind), (&["conflict"; 6][..], &["invalid"; 4][..]));
+    assert_eq!(statuses[9]["invalid"]["reason"], "internal_error");
+}

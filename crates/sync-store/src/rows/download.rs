@@ -1,7 +1,7 @@
 //! What a download is made of: records as they are now, each at the position of its newest row, and the parents that a page
 //! needs before its device has been given them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
 use sync_merge::deleted_at;
@@ -313,11 +313,15 @@ fn payload(row: &FoundRow, state: &Shown) -> Result<Option<Value>, StoreError> {
         return Value::parse(only).map(Some).map_err(unreadable);
     }
     let mut fields: Members<FieldName, Value> = Members::default();
+    let mut places: HashMap<FieldName, usize> = HashMap::new();
     for data in &row.data {
         for (name, value) in members(data)?.0 {
-            match fields.0.iter_mut().find(|(own, _)| *own == name) {
-                Some(held) => held.1 = value,
-                None => fields.0.push((name, value)),
+            match places.get(&name) {
+                Some(place) => fields.0[*place].1 = value,
+                None => {
+                    places.insert(name.clone(), fields.0.len());
+                    fields.0.push((name, value));
+                }
             }
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Judged {
     pub(super) logged: BTreeMap<i64, Logged>,
 }
 
+/// How many times the fields that a record may have at once it may have had, absent ones counted.
+const MAX_NAMES: usize = 4;
 /// How often an upload is gone through at the most.
 const MAX_PASSES: usize = 4;
 /// About how many bytes of rows the conflicts of one answer show; the changes behind are to be sent again.
@@ -272,10 +274,14 @@ impl<'a> Pass<'a> {
             return true;
         };
         let known = self.planner.record(row);
+        let holds = |name: &FieldName| known.fields.get(name).filter(|held| !held.is_absent);
         let names = payload.0.iter().map(|(name, _)| name);
-        let new = names.filter(|name| !known.fields.contains_key(*name));
+        let new = names.filter(|name| holds(name).is_none()).count();
+        let held = known.fields.values().filter(|held| !held.is_absent).count();
         let bytes = self.judge.bytes[row] + edit.payload_bytes;
-        known.fields.len() + new.count() <= MAX_RECORD_FIELDS && bytes <= MAX_RECORD_BYTES
+        held + new <= MAX_RECORD_FIELDS
+            && known.fields.len() + new <= MAX_NAMES * MAX_RECORD_FIELDS
+            && bytes <= MAX_RECORD_BYTES
     }
 
     /// The parents of a change that are not there; `None` if all are, or are still to come.

@@ -4,7 +4,8 @@
 //!   zstd, at most 10 MiB before and after. Who writes is said by the token alone.
 //! - Out: 200 with a status for each change, in their order, also if none was taken. 401 and 429 without looking at the body;
 //!   400, 408, 413, 415 for the body; 402 if it is for an app that needs a subscription; 503 and 500 if the store does not
-//!   take it. An upload that is refused has stored nothing; sending one again is free.
+//!   take it. An upload that is refused has stored nothing; sending one again is free. Clients of this dialect send fewer
+//!   changes at once when they are told `batch_too_large`, and only then: so they are where the store takes up no more.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use sync_protocol::rows::{RowChange, RowUpload};
+use sync_protocol::rows::{RowChange, RowUpload, UploadAnswer};
 use sync_protocol::{AppId, EventIds, UserId};
 use sync_store::{Caller, StoreError, Upload, Uploaded};
 
@@ -48,15 +49,21 @@ async fn take(
     if !may_upload(&service, &caller.user, &upload.changes).await {
         return Err(Refusal::Inactive);
     }
-    let sent = upload.changes.len();
+    let ids = upload.changes.iter().map(|change| change.source_change_id);
+    let ids: Vec<i64> = ids.collect();
     let upload = assemble(&service, caller, upload.changes)?;
     // As of a push: the store goes on whether or not the client is still there, and so long the slot is held.
     let task = tokio::spawn(async move {
         let caller = upload.caller.clone();
         let uploaded = ask(&service, Call::Upload, service.store.upload(upload)).await;
         drop(slot);
-        let Uploaded { answer, touched } = uploaded?;
-        service.metrics.uploaded(sent);
+        let Uploaded { answer, touched } = match uploaded {
+            Err(StoreError::TooLarge(text)) => {
+                return Ok(UploadAnswer::batch_too_large(&ids, &text));
+            }
+            uploaded => uploaded?,
+        };
+        service.metrics.uploaded(ids.len());
         for (app, touched) in touched {
             announce(&service, &caller, &app, vec![touched]);
         }
