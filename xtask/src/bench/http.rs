@@ -12,26 +12,30 @@ const TOLD: usize = 300;
 /// What is read at a time, at least.
 const CHUNK: usize = 256 * 1024;
 
-/// A connection that is kept open, for one user.
+/// A connection for one user: opened when it is needed first, and kept open.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    server: SocketAddr,
+    stream: Option<TcpStream>,
     token: String,
     request: Vec<u8>,
     answer: Vec<u8>,
 }
 
 impl Connection {
-    /// Connects to the server, with a token for all requests.
-    pub(crate) fn open(server: SocketAddr, token: String) -> Result<Self, Box<dyn Error>> {
-        let stream = TcpStream::connect(server)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            stream,
+    /// To the server, with a token for all requests.
+    pub(crate) fn new(server: SocketAddr, token: String) -> Self {
+        Self {
+            server,
+            stream: None,
             token,
             request: Vec::new(),
             answer: Vec::new(),
-        })
+        }
+    }
+
+    /// Closes it until it is needed again: the server would do so with one that is idle for long.
+    pub(crate) fn rest(&mut self) {
+        self.stream = None;
     }
 
     /// The body of the answer, which must be a 200.
@@ -53,12 +57,17 @@ impl Connection {
             body.len()
         )?;
         self.request.extend_from_slice(body);
-        self.stream.write_all(&self.request)?;
-        let (head, length) = self.read_head()?;
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => connect(self.server)?,
+        };
+        stream.write_all(&self.request)?;
+        let (head, length) = self.read_head(&mut stream)?;
         let whole = head + length;
         while self.answer.len() < whole {
-            self.read_some()?;
+            self.read_some(&mut stream)?;
         }
+        self.stream = Some(stream);
         let answer = std::str::from_utf8(&self.answer[..whole])?;
         let (head, body) = answer.split_at(head);
         if !head.starts_with("HTTP/1.1 200 ") {
@@ -70,10 +79,10 @@ impl Connection {
     }
 
     /// How long the head is, and the body behind it.
-    fn read_head(&mut self) -> Result<(usize, usize), Box<dyn Error>> {
+    fn read_head(&mut self, stream: &mut TcpStream) -> Result<(usize, usize), Box<dyn Error>> {
         self.answer.clear();
         loop {
-            self.read_some()?;
+            self.read_some(stream)?;
             let end = self.answer.windows(4).position(|four| four == b"\r\n\r\n");
             if let Some(end) = end {
                 let head = std::str::from_utf8(&self.answer[..end])?;
@@ -85,14 +94,21 @@ impl Connection {
         }
     }
 
-    fn read_some(&mut self) -> Result<(), Box<dyn Error>> {
+    fn read_some(&mut self, stream: &mut TcpStream) -> Result<(), Box<dyn Error>> {
         let filled = self.answer.len();
         self.answer.resize(filled + CHUNK, 0);
-        let read = self.stream.read(&mut self.answer[filled..])?;
+        let read = stream.read(&mut self.answer[filled..])?;
         self.answer.truncate(filled + read);
         if read == 0 {
             return Err("the server has closed a connection".into());
         }
         Ok(())
     }
+}
+
+fn connect(server: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(server)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }

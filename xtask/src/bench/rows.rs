@@ -30,7 +30,7 @@ impl Uploader {
     /// The one device of a user that uploads.
     pub(crate) fn new(server: SocketAddr, user: u64) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
-            connection: Connection::open(server, token(&name(user), "writer")?)?,
+            connection: Connection::new(server, token(&name(user), "writer")?),
             user,
             changes: 0,
             versions: Vec::new(),
@@ -43,6 +43,7 @@ impl Uploader {
         while self.versions.len() < rows {
             self.insert()?;
         }
+        self.connection.rest();
         Ok(())
     }
 
@@ -127,7 +128,7 @@ impl Downloading {
     /// A device of a user who has so many rows.
     pub(crate) fn new(server: SocketAddr, user: u64, all: usize) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
-            connection: Connection::open(server, token(&name(user), "reader")?)?,
+            connection: Connection::new(server, token(&name(user), "reader")?),
             all,
             after: 0,
             until: 0,
@@ -174,7 +175,7 @@ impl Polling {
     /// It asks again and again from the beginning, as it does the first time.
     pub(crate) fn from_the_start(server: SocketAddr, user: u64) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
-            connection: Connection::open(server, token(&name(user), "writer")?)?,
+            connection: Connection::new(server, token(&name(user), "writer")?),
             path: path(0),
         })
     }
@@ -192,6 +193,7 @@ impl Polling {
         let page = polling.connection.get(&polling.path)?;
         let next = numbers(page, r#""next_after":"#).next().ok_or("no page")?;
         polling.path = path(next);
+        polling.connection.rest();
         Ok(polling)
     }
 }
