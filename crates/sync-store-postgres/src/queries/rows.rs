@@ -1,4 +1,8 @@
 //! The statements of the rows dialect.
+//!
+//! Ranges name the scope by itself and compare the rest of the index, `scope = … and (app_id, position) > (…)`: the second wall
+//! says what the scope is equal to, too, and a scan that knows that begins at the scope, whatever else a comparison of whole rows
+//! says. Without `position` alone in a condition no plan can walk the log by it.
 
 /// What is remembered of changes of a device: $1 user, $2 device, $3 its numbers.
 pub(crate) const UPLOADS: &str = "\
@@ -62,7 +66,7 @@ with recursive app (id) as (
         select change.app_id
         from sync_changes as change
         where change.scope = $1
-            and (change.scope, change.app_id) > ($1, app.id)
+            and change.app_id > app.id
             and change.dead_since is null
         order by change.scope, change.app_id, change.position
         limit 1
@@ -84,8 +88,8 @@ left join lateral (
     select change.position
     from sync_changes as change
     where change.scope = $1
-        and (change.scope, change.app_id, change.position) <= ($1, app.id, 9223372036854775807)
-        and (change.scope, change.app_id, change.position) >= ($1, app.id, 0)
+        and (change.app_id, change.position) <= (app.id, 9223372036854775807)
+        and (change.app_id, change.position) >= (app.id, 0)
         and change.dead_since is null
     order by change.scope desc, change.app_id desc, change.position desc
     limit 1
@@ -93,7 +97,8 @@ left join lateral (
 
 /// Records by the position of their newest live row: $1 scope, $2 apps, $3 after, $4 until, $5 how many, $6 the device whose
 /// uploads are left out (null: nobody's), $7 how many bytes; the first counts as fitting. One that does not fit comes without
-/// its values.
+/// its values. The order outside of the innermost select leaves the scope out, which is constant there and sorts nothing: with it
+/// the planner would not see that rows come in order already, and sort all there are.
 pub(crate) const ROWS: &str = "\
 -- find_rows
 select
@@ -133,8 +138,8 @@ from (
                 select *
                 from sync_changes as change
                 where change.scope = $1
-                    and (change.scope, change.app_id, change.position) > ($1, wanted.app_id, $3::bigint)
-                    and (change.scope, change.app_id, change.position) <= ($1, wanted.app_id, $4::bigint)
+                    and (change.app_id, change.position) > (wanted.app_id, $3::bigint)
+                    and (change.app_id, change.position) <= (wanted.app_id, $4::bigint)
                     and change.dead_since is null
                     and (
                         change.client_id <> $6 or change.source_change_id is null or change.to_everyone or $6 is null
@@ -152,7 +157,7 @@ from (
                 limit 1
             ) as record
             where record.rows[cardinality(record.rows)] = change.position
-            order by change.scope, change.app_id, change.position
+            order by change.app_id, change.position
             limit $5::bigint
         ) as live
         order by live.position
