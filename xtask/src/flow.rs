@@ -8,7 +8,7 @@ use sync_client::{Answer, Client, ClientError, NewChange, Options, Retry, sign_i
 use sync_protocol::{FieldTime, Op, Value};
 
 use crate::Outcome;
-use crate::server::{DevelopmentServer, Profile};
+use crate::server::{OwnServer, Profile};
 
 /// The times of the update: whole seconds, as older clients write them.
 const UPDATED_AT: &str = "2025-02-01T10:00:00Z";
@@ -28,19 +28,19 @@ type Step = Result<(), Box<dyn Error>>;
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let own = if arguments.url.is_none() {
-        Some(DevelopmentServer::start(Profile::Dev)?)
+        Some(OwnServer::development(Profile::Dev)?)
     } else {
         None
     };
     let url = arguments
         .url
-        .as_deref()
-        .or(own.as_ref().map(DevelopmentServer::url))
+        .clone()
+        .or(own.as_ref().map(OwnServer::url))
         .unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(flow(url, arguments.token.clone()))?;
+    runtime.block_on(flow(&url, arguments.token.clone()))?;
     Ok(ExitCode::SUCCESS)
 }
 

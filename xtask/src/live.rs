@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::Outcome;
-use crate::server::{DevelopmentServer, Profile};
+use crate::server::{OwnServer, Profile};
 
 /// How long a server is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -52,9 +52,9 @@ struct Arrival {
 }
 
 async fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let server = DevelopmentServer::start(Profile::Release)?;
+    let server = OwnServer::development(Profile::Release)?;
     let users = arguments.sockets.max(arguments.streams);
-    let clients = sign_in_all(server.url(), users).await?;
+    let clients = sign_in_all(&server.url(), users).await?;
     let mut open = JoinSet::new();
     println!("{:<58}{:>12}", "memory of the server", "KiB");
     let mut before = settled(&server).await?;
@@ -220,7 +220,7 @@ fn arrived(arrivals: &mpsc::UnboundedSender<Arrival>, user: usize, at: Instant) 
 }
 
 /// The memory of the server once it is quiet, in KiB.
-async fn settled(server: &DevelopmentServer) -> Result<u64, Box<dyn Error>> {
+async fn settled(server: &OwnServer) -> Result<u64, Box<dyn Error>> {
     tokio::time::sleep(SETTLE).await;
     let status = fs::read_to_string(format!("/proc/{}/status", server.process_id()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -232,7 +232,7 @@ async fn settled(server: &DevelopmentServer) -> Result<u64, Box<dyn Error>> {
 
 /// Says what so many connections of a kind have cost; gives what the server has now.
 async fn report(
-    server: &DevelopmentServer,
+    server: &OwnServer,
     before: u64,
     count: usize,
     kind: &str,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod database;
 mod flow;
@@ -26,6 +27,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure how fast a release build is, as a share of what the database can do on this machine.
+    Bench(bench::Arguments),
     /// Run everything that must pass before a commit: format, lints, tests, documentation, dependencies.
     Ci,
     /// Start a throwaway PostgreSQL for tests, for one command or until Ctrl-C.
@@ -42,6 +45,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Ci => ci::run(),
         Task::Db(arguments) => database::run(&arguments),
         Task::Flow(arguments) => flow::run(&arguments),

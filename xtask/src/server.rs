@@ -1,8 +1,8 @@
-//! A development server of this repository, in a folder and on a port of its own, for as long as it is needed.
+//! A server of this repository, in a folder and on a port of its own, for as long as it is needed.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,39 +29,61 @@ impl Profile {
     }
 }
 
-/// A running `sync-server dev`. It ends, and its folder goes, when this is dropped.
-pub(crate) struct DevelopmentServer {
+/// A running server. It ends, and its folder goes, when this is dropped.
+pub(crate) struct OwnServer {
     process: Child,
-    url: String,
+    address: SocketAddr,
     _folder: TempDir,
 }
 
-impl DevelopmentServer {
-    /// Builds the server and starts it.
-    pub(crate) fn start(profile: Profile) -> Result<Self, Box<dyn Error>> {
+impl OwnServer {
+    /// Builds the server and starts `sync-server dev`.
+    pub(crate) fn development(profile: Profile) -> Result<Self, Box<dyn Error>> {
+        Self::start(profile, "dev", &[])
+    }
+
+    /// Builds the server and starts `sync-server serve` with these settings.
+    pub(crate) fn serving(
+        profile: Profile,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Box<dyn Error>> {
+        Self::start(profile, "serve", settings)
+    }
+
+    fn start(
+        profile: Profile,
+        command: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::tempdir()?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let process = Command::new(build(profile)?)
-            .args(["dev", "--port", &port.to_string()])
+            .args([command, "--port", &port.to_string()])
             .current_dir(folder.path())
             .env_clear()
             .env("SYNC_LOG", "warn")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn()?;
         let mut server = Self {
             process,
-            url: format!("http://127.0.0.1:{port}"),
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
             _folder: folder,
         };
-        server.wait_until_ready(port)?;
+        server.wait_until_ready()?;
         Ok(server)
     }
 
     /// Its address.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as that of a site.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// The number of its process.
@@ -69,22 +91,22 @@ impl DevelopmentServer {
         self.process.id()
     }
 
-    fn wait_until_ready(&mut self, port: u16) -> Result<(), Box<dyn Error>> {
+    fn wait_until_ready(&mut self) -> Result<(), Box<dyn Error>> {
         let deadline = Instant::now() + START_TIME_LIMIT;
         while Instant::now() < deadline {
             if let Some(status) = self.process.try_wait()? {
-                return Err(format!("the development server ended with {status}").into());
+                return Err(format!("the server ended with {status}").into());
             }
-            if is_ready(port) {
+            if is_ready(self.address) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Err(format!("the development server is not ready after {START_TIME_LIMIT:?}").into())
+        Err(format!("the server is not ready after {START_TIME_LIMIT:?}").into())
     }
 }
 
-impl Drop for DevelopmentServer {
+impl Drop for OwnServer {
     fn drop(&mut self) {
         // It may have ended by itself; then there is nothing to end.
         let _ = self.process.kill();
@@ -122,9 +144,9 @@ fn build(profile: Profile) -> Result<String, Box<dyn Error>> {
     built.ok_or_else(|| "the server could not be built".into())
 }
 
-fn is_ready(port: u16) -> bool {
+fn is_ready(address: SocketAddr) -> bool {
     let ask = || -> std::io::Result<String> {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+        let mut stream = std::net::TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         std::io::Write::write_all(
             &mut stream,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::TryStreamExt;
 use futures_util::future::{try_join, try_join_all, try_join3};
 use sync_protocol::rows::DownloadPage;
 use sync_protocol::{AppId, Op, RecordId, TableName};
 use sync_store::{
-    Download, DownloadBegun, FoundRow, Loaded, Logged, Position, Reach, RecordKey, RowAfter, Scope,
-    StoreError, Upload, UploadDecision, UploadIntake, UploadLoaded, UploadWrites, Uploaded, Wanted,
-    imported,
+    Download, DownloadBegun, FoundRow, Loaded, Logged, Merged, Position, Reach, RecordKey,
+    RowAfter, Scope, StoreError, Upload, UploadDecision, UploadIntake, UploadLoaded, UploadWrites,
+    Uploaded, Wanted, imported,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -150,20 +151,29 @@ async fn download_within(session: &Session, download: &Download) -> Result<Downl
     let mut begun = DownloadBegun::new(download.clone());
     let (standing, apps) = match &download.app {
         Some(app) => {
-            let (standing, rows) = first_page(session, &reach, app, &begun).await?;
-            take(&mut begun, &rows)?;
-            (standing, vec![app.as_str().to_owned()])
+            let (standing, found) = first_page(session, &reach, app, &begun).await?;
+            if let Some((rows, is_cut)) = found {
+                begun.take(rows, is_cut)?;
+            }
+            (standing, vec![app.clone()])
         }
         None => {
             let standing = standing(session, &reach, None).await?;
             let apps: Option<Vec<String>> = standing.get(2);
-            (standing, apps.unwrap_or_default())
+            let apps = apps.unwrap_or_default();
+            let apps = apps.iter().map(|app| AppId::new(app).map_err(unreadable));
+            (standing, apps.collect::<Result<_, _>>()?)
         }
     };
     let horizon = standing_of(&standing)?;
     while let Some(wanted) = begun.wanted() {
-        let rows = answered(find(session, &scope, &apps, wanted, begun.left_out())).await?;
-        take(&mut begun, &rows)?;
+        let mut merged = Merged::new(wanted);
+        for app in &apps {
+            let found = find(session, &scope, app, wanted, begun.left_out()).await?;
+            merged.add(found.0, found.1);
+        }
+        let (rows, is_cut) = merged.finish();
+        begun.take(rows, is_cut)?;
     }
     loop {
         let missing = begun.missing_parents();
@@ -187,18 +197,15 @@ async fn first_page(
     reach: &Reach,
     app: &AppId,
     begun: &DownloadBegun,
-) -> Result<(Row, Vec<Row>), Failure> {
-    let apps = vec![app.as_str().to_owned()];
-    let scope = reach.personal();
+) -> Result<(Row, Option<Found>), Failure> {
     let rows = async {
-        match begun.wanted() {
-            Some(wanted) => find(session, scope, &apps, wanted, begun.left_out()).await,
-            None => Ok(Vec::new()),
-        }
+        let Some(wanted) = begun.wanted() else {
+            return Ok(None);
+        };
+        let found = find(session, reach.personal(), app, wanted, begun.left_out());
+        found.await.map(Some)
     };
-    let (standing, rows) =
-        futures_util::future::join(standing(session, reach, Some(app)), answered(rows)).await;
-    Ok((standing?, rows?))
+    try_join(standing(session, reach, Some(app)), rows).await
 }
 
 /// Enters the personal scope, and reads where it stands.
@@ -220,25 +227,44 @@ fn standing_of(row: &Row) -> Result<Position, StoreError> {
     Ok(Position(row.get(0)))
 }
 
+/// Rows, and whether some were left out that do not fit.
+type Found = (Vec<FoundRow>, bool);
+
+/// The records of an app that are wanted, read as they come.
 async fn find(
     session: &Session,
     scope: &Scope,
-    apps: &[String],
+    app: &AppId,
     wanted: Wanted,
     left_out: Option<&str>,
-) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let connection = session.connection();
-    let statement = connection.prepare_cached(sql::ROWS).await?;
-    let parameters: [&(dyn ToSql + Sync); 7] = [
-        &scope.key(),
-        &apps,
+) -> Result<Found, Failure> {
+    let [statement] = session.statements([sql::ROWS]).await?;
+    let (scope, app, rows) = (scope.key(), app.as_str(), number(wanted.rows));
+    let parameters: [&(dyn ToSql + Sync); 6] = [
+        &scope,
+        &app,
         &wanted.after.0,
         &wanted.until.0,
-        &number(wanted.rows),
+        &rows,
         &left_out,
-        &number(wanted.bytes),
     ];
-    connection.query(&statement, &parameters).await
+    let read = async {
+        let rows = session.connection().query_raw(&statement, parameters);
+        let mut rows = std::pin::pin!(rows.await?);
+        let (mut found, mut room) = (Vec::new(), wanted.bytes);
+        while let Some(row) = rows.try_next().await? {
+            let row = read_row(&row);
+            let bytes = row.as_ref().map_or(0, FoundRow::bytes);
+            if bytes > room && !found.is_empty() {
+                return Ok((found, true));
+            }
+            room = room.saturating_sub(bytes);
+            found.push(row);
+        }
+        Ok((found, false))
+    };
+    let (found, is_cut) = answered(read).await?;
+    Ok((found.into_iter().collect::<Result<_, _>>()?, is_cut))
 }
 
 async fn find_by_key(
@@ -255,19 +281,11 @@ async fn find_by_key(
     answered(session.connection().query(&statement, &parameters)).await
 }
 
-/// Takes rows up to the first that does not fit.
-fn take(begun: &mut DownloadBegun, rows: &[Row]) -> Result<(), StoreError> {
-    let fitting = rows.iter().take_while(|row| row.get::<_, bool>(11));
-    let found = fitting.map(read_row).collect::<Result<Vec<_>, _>>()?;
-    let is_cut = found.len() < rows.len();
-    begun.take(found, is_cut)
-}
-
 /// Reads a row, in the order of the columns of [`sql::ROWS`].
 fn read_row(row: &Row) -> Result<FoundRow, StoreError> {
-    let earlier: Option<Vec<String>> = row.get(12);
+    let earlier: Option<Vec<String>> = row.get(11);
     let mut data = earlier.unwrap_or_default();
-    data.push(row.get(13));
+    data.push(row.get(12));
     Ok(FoundRow {
         position: Position(row.get(0)),
         app: AppId::new(row.get(1)).map_err(unreadable)?,

@@ -1,11 +1,10 @@
 //! An upload and a download of the rows dialect, each inside one transaction.
 
 use rusqlite::Connection;
-use sync_protocol::AppId;
 use sync_protocol::rows::DownloadPage;
 use sync_store::{
-    Download, DownloadBegun, FoundRow, Loaded, Position, Scope, Upload, UploadDecision,
-    UploadIntake, UploadLoaded, Uploaded, Wanted, personal,
+    Download, DownloadBegun, Loaded, Merged, Position, Upload, UploadDecision, UploadIntake,
+    UploadLoaded, Uploaded, personal,
 };
 
 use crate::exchange::load_record;
@@ -69,7 +68,12 @@ pub(crate) fn download(connection: &Connection, download: Download) -> Outcome<D
     let horizon = rows::newest(connection, &scope, &apps)?;
     let mut begun = DownloadBegun::new(download);
     while let Some(wanted) = begun.wanted() {
-        let (found, is_cut) = find(connection, &scope, &apps, wanted, begun.left_out())?;
+        let mut merged = Merged::new(wanted);
+        for app in &apps {
+            let found = rows::find(connection, &scope, app, wanted, begun.left_out())?;
+            merged.add(found.0, found.1);
+        }
+        let (found, is_cut) = merged.finish();
         begun.take(found, is_cut)?;
     }
     loop {
@@ -85,28 +89,4 @@ pub(crate) fn download(connection: &Connection, download: Download) -> Outcome<D
         }
         begun.take_parents(parents)?;
     }
-}
-
-/// What is wanted of several apps, in order of position.
-fn find(
-    connection: &Connection,
-    scope: &Scope,
-    apps: &[AppId],
-    wanted: Wanted,
-    left_out: Option<&str>,
-) -> Outcome<(Vec<FoundRow>, bool)> {
-    let (mut all, mut end) = (Vec::new(), None);
-    for app in apps {
-        let (found, is_cut) = rows::find(connection, scope, app, wanted, left_out)?;
-        if is_cut {
-            let last = found.last().map(|row| row.position);
-            end = last.into_iter().chain(end).min();
-        }
-        all.extend(found);
-    }
-    all.sort_by_key(|row| row.position);
-    // Behind where one of them is cut, that one may have more.
-    all.retain(|row| end.is_none_or(|end| row.position <= end));
-    all.truncate(wanted.rows);
-    Ok((all, end.is_some()))
 }

@@ -45,9 +45,9 @@ pub use request::{
     Pushed, Rules, Touched, Window, pull_answer,
 };
 pub use rows::{
-    BusinessTable, Download, DownloadBegun, FailureList, Failures, FoundRow, Logged, OwnRows,
-    Retried, Retry, RowAfter, RowLimits, RowTable, RowTables, TableKey, Upload, UploadDecision,
-    UploadIntake, UploadLoaded, UploadWrites, Uploaded, Wanted,
+    BusinessTable, Download, DownloadBegun, FailureList, Failures, FoundRow, Logged, Merged,
+    OwnRows, Retried, Retry, RowAfter, RowLimits, RowTable, RowTables, TableKey, Upload,
+    UploadDecision, UploadIntake, UploadLoaded, UploadWrites, Uploaded, Wanted,
 };
 pub use scope::{Caller, Reach, Role, Scope, Stretch, personal, whole};
 pub use state::{RecordState, strip_deleted};

@@ -2,6 +2,7 @@
 
 mod download;
 mod judge;
+mod merged;
 mod now;
 mod order;
 mod references;
@@ -9,6 +10,7 @@ mod tables;
 mod upload;
 
 pub use download::{DownloadBegun, FoundRow, Wanted};
+pub use merged::Merged;
 pub(crate) use now::Fate;
 pub use tables::{BusinessTable, RowLimits, RowTable, RowTables, TableKey};
 pub use upload::{Logged, UploadDecision, UploadIntake, UploadLoaded, UploadWrites};

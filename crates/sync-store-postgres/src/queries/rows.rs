@@ -1,4 +1,8 @@
 //! The statements of the rows dialect.
+//!
+//! Ranges name the scope by itself and compare the rest of the index, `scope = … and (app_id, position) > (…)`: the second wall
+//! says what the scope is equal to, too, and a scan that knows that begins at the scope, whatever else a comparison of whole rows
+//! says. Without `position` alone in a condition no plan can walk the log by it.
 
 /// What is remembered of changes of a device: $1 user, $2 device, $3 its numbers.
 pub(crate) const UPLOADS: &str = "\
@@ -62,7 +66,7 @@ with recursive app (id) as (
         select change.app_id
         from sync_changes as change
         where change.scope = $1
-            and (change.scope, change.app_id) > ($1, app.id)
+            and change.app_id > app.id
             and change.dead_since is null
         order by change.scope, change.app_id, change.position
         limit 1
@@ -84,94 +88,63 @@ left join lateral (
     select change.position
     from sync_changes as change
     where change.scope = $1
-        and (change.scope, change.app_id, change.position) <= ($1, app.id, 9223372036854775807)
-        and (change.scope, change.app_id, change.position) >= ($1, app.id, 0)
+        and (change.app_id, change.position) <= (app.id, 9223372036854775807)
+        and (change.app_id, change.position) >= (app.id, 0)
         and change.dead_since is null
     order by change.scope desc, change.app_id desc, change.position desc
     limit 1
 ) as newest on true";
 
-/// Records by the position of their newest live row: $1 scope, $2 apps, $3 after, $4 until, $5 how many, $6 the device whose
-/// uploads are left out (null: nobody's), $7 how many bytes; the first counts as fitting. One that does not fit comes without
-/// its values.
+/// Records of an app by the position of their newest live row: $1 scope, $2 app, $3 after, $4 until, $5 how many, $6 the device
+/// whose uploads are left out (null: nobody's). The outer order leaves the scope out, which is constant there and sorts nothing:
+/// with it the planner would not see that rows come in order already, and sort all there are. Ids that only look like UUIDs are
+/// for the reader to pass over.
 pub(crate) const ROWS: &str = "\
 -- find_rows
 select
-    page.position,
-    page.app_id,
-    page.table_name,
-    page.record_id,
-    page.op,
-    page.client_id,
-    page.source_change_id,
-    page.to_everyone,
-    page.created_at,
-    page.version,
-    page.state,
-    room.fits,
-    case when room.fits and page.earlier > 0 then (
+    change.position,
+    change.app_id,
+    change.table_name,
+    change.record_id,
+    change.op,
+    change.client_id,
+    change.source_change_id,
+    change.to_everyone,
+    change.created_at,
+    record.version,
+    record.state,
+    case when cardinality(record.rows) > 1 then (
         select array_agg(other.data order by other.position)
         from sync_changes as other
-        where other.position = any(page.rows[:page.earlier])
+        where other.position = any(record.rows[:cardinality(record.rows) - 1])
             and other.scope = $1
     ) end,
-    case when room.fits then page.data end
+    change.data
 from (
-    select
-        found.*,
-        row_number() over in_order as place,
-        sum(found.size + weighed.earlier_size) over in_order as running
-    from (
-        select live.*
-        from unnest($2::text[]) as wanted (app_id)
-        cross join lateral (
-            select
-                change.*,
-                record.*,
-                cardinality(record.rows) - 1 as earlier
-            from (
-                select *
-                from sync_changes as change
-                where change.scope = $1
-                    and (change.scope, change.app_id, change.position) > ($1, wanted.app_id, $3::bigint)
-                    and (change.scope, change.app_id, change.position) <= ($1, wanted.app_id, $4::bigint)
-                    and change.dead_since is null
-                    and (
-                        change.client_id <> $6 or change.source_change_id is null or change.to_everyone or $6 is null
-                    )
-                    and change.record_id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-                order by change.scope, change.app_id, change.position
-            ) as change
-            cross join lateral (
-                select kept.version, kept.state, kept.rows
-                from sync_records as kept
-                where kept.scope = $1
-                    and kept.app_id = change.app_id
-                    and kept.table_name = change.table_name
-                    and kept.record_id = change.record_id
-                limit 1
-            ) as record
-            where record.rows[cardinality(record.rows)] = change.position
-            order by change.scope, change.app_id, change.position
-            limit $5::bigint
-        ) as live
-        order by live.position
-        limit $5::bigint
-    ) as found
-    cross join lateral (
-        select case when found.earlier > 0 then (
-            select coalesce(sum(other.size), 0)
-            from sync_changes as other
-            where other.position = any(found.rows[:found.earlier])
-                and other.scope = $1
-        ) else 0 end as earlier_size
-    ) as weighed
-    window in_order as (order by found.position rows unbounded preceding)
-) as page
+    select *
+    from sync_changes as change
+    where change.scope = $1
+        and (change.app_id, change.position) > ($2, $3::bigint)
+        and (change.app_id, change.position) <= ($2, $4::bigint)
+        and change.dead_since is null
+        and (
+            change.client_id <> $6 or change.source_change_id is null or change.to_everyone or $6 is null
+        )
+        and change.record_id like '________-____-____-____-____________'
+    order by change.scope, change.app_id, change.position
+) as change
 cross join lateral (
-    select page.place = 1 or page.running <= $7::bigint as fits
-) as room
-order by page.position";
+    select kept.version, kept.state, kept.rows
+    from sync_records as kept
+    where kept.scope = $1
+        and kept.app_id = change.app_id
+        and kept.table_name = change.table_name
+        and kept.record_id = change.record_id
+    limit 1
+) as record
+where record.rows[cardinality(record.rows)] = change.position
+order by change.app_id, change.position
+limit $5::bigint";
 
 /// Records by their keys: $1 scope, $2 app; arrays: $3 tables, $4 records. Columns as of [`ROWS`].
 pub(crate) const ROWS_BY_KEY: &str = "\
@@ -188,7 +161,6 @@ select
     change.created_at,
     record.version,
     record.state,
-    true,
     case when cardinality(record.rows) > 1 then (
         select array_agg(other.data order by other.position)
         from sync_changes as other

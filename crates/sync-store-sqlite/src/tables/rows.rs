@@ -72,7 +72,7 @@ pub(crate) fn find(
             break;
         }
         let record = read(connection, app, key, stored, row)?;
-        let bytes: usize = record.data.iter().map(String::len).sum();
+        let bytes = record.bytes();
         if bytes > room && !found.is_empty() {
             return Ok((found, true));
         }

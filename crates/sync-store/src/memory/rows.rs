@@ -124,7 +124,7 @@ impl Inner {
             if record.position != row.entry.position {
                 continue;
             }
-            let bytes: usize = record.data.iter().map(String::len).sum();
+            let bytes = record.bytes();
             if found.len() == wanted.rows {
                 break;
             }

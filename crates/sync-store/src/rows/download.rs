@@ -50,6 +50,14 @@ pub struct FoundRow {
     pub data: Vec<String>,
 }
 
+impl FoundRow {
+    /// How many bytes of values it has.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.data.iter().map(String::len).sum()
+    }
+}
+
 /// The rows that a store is to look for: the records of the user's personal scope whose newest live row stands behind
 /// `after` and up to `until`, whose id is a UUID in canonical text, without own ones (if there is a device whose uploads are left
 /// out, those of its rows that have a `source_change_id` and do not go out to everyone), in order of position.
@@ -169,8 +177,7 @@ impl DownloadBegun {
                 return Ok(());
             }
             self.next = row.position;
-            let bytes: usize = row.data.iter().map(String::len).sum();
-            self.room = self.room.saturating_sub(bytes);
+            self.room = self.room.saturating_sub(row.bytes());
             if let Some(shown) = show(row)? {
                 self.refer(&shown)?;
                 self.shown.push(shown);
