@@ -105,11 +105,6 @@ impl<'a> RowPlanner<'a> {
             None => vec![(deleted_at().clone(), Value::string(&at.to_string()), false)],
         };
         let opens = known.inserted.is_none();
-        // To the oldest clients of the other dialect an insert replaces the record.
-        let op = match write.op {
-            Op::Insert if fields.is_empty() && !opens => Op::Update,
-            op => op,
-        };
         let mut written = Vec::with_capacity(fields.len());
         for (name, value, is_absent) in fields {
             let held = Held {
@@ -137,7 +132,7 @@ impl<'a> RowPlanner<'a> {
         self.plan.rows.push(NewRow {
             record,
             origin: RowOrigin::Change(write.change),
-            op,
+            op: write.op,
             user: self.user.clone(),
             client: self.client.clone(),
             fields: written,

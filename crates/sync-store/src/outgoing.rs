@@ -57,7 +57,11 @@ fn server_change(entry: &Entry, fields: &[&Field], now: Millis, rules: Rules) ->
         Op::Delete if goes_out_as_delete(entry, fields) => {
             change.deleted_at = delete_time(entry, fields);
         }
-        Op::Insert if goes_out_as_insert(entry, fields, now, rules) => {
+        // To the oldest clients an insert replaces the record: a whole row in which nothing differs is none.
+        Op::Insert
+            if (entry.opens || !entry.fields.is_empty())
+                && goes_out_as_insert(entry, fields, now, rules) =>
+        {
             change.data = Some(values(fields))
         }
         Op::Insert | Op::Update | Op::Delete => {

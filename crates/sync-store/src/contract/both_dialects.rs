@@ -102,6 +102,26 @@ pub async fn a_rows_client_never_gets_half_a_row(store: Arc<dyn Store>) {
     );
 }
 
+/// A whole row in which nothing differs takes nothing from anybody.
+pub async fn an_insert_in_which_nothing_differs_goes_out_as_an_update(store: Arc<dyn Store>) {
+    let mut phone = RowDevice::new(&store, "anna", "phone");
+    let insert = |id: i64, version: i64| {
+        let mut change = upsert(id, ONE, version, json!({"title": "a"}));
+        change["op"] = json!("INSERT");
+        change
+    };
+    phone.upload(json!([insert(1, 0)])).await;
+    let mut web = Device::new(&store, "anna", "web");
+    web.page("", 100).await;
+    phone.upload(json!([insert(2, 1)])).await;
+    let page = web.page("", 100).await;
+    let change = json!(page.server_changes[0]);
+    assert_eq!(
+        (&change["op"], &change["fields"], &change["data"]),
+        (&json!("update"), &json!({}), &Json::Null)
+    );
+}
+
 /// Its own rows are left out of what a device reads, unless the row as it stands holds more than it has sent.
 pub async fn a_device_is_told_of_what_it_has_not_sent(store: Arc<dyn Store>) {
     let mut phone = RowDevice::new(&store, "anna", "phone");

@@ -177,6 +177,7 @@ macro_rules! contract_suite {
             what_can_never_be_a_row_is_answered_alone_and_kept
             an_answer_shows_conflicts_as_far_as_it_has_room
             a_device_is_told_of_what_it_has_not_sent
+            an_insert_in_which_nothing_differs_goes_out_as_an_update
             devices_of_both_dialects_end_alike
             it_answers_as_the_store_in_memory
         }
