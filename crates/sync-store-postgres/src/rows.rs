@@ -182,7 +182,8 @@ async fn download_within(session: &Session, download: &Download) -> Result<Downl
         }
         for (app, keys) in missing {
             let rows = find_by_key(session, &scope, &app, &keys).await?;
-            let found = rows.iter().map(read_row).collect::<Result<_, _>>()?;
+            let found = rows.iter().map(|row| read_row(row, &app));
+            let found = found.collect::<Result<_, _>>()?;
             begun.take_parents(found)?;
         }
     }
@@ -239,10 +240,10 @@ async fn find(
     left_out: Option<&str>,
 ) -> Result<Found, Failure> {
     let [statement] = session.statements([sql::ROWS]).await?;
-    let (scope, app, rows) = (scope.key(), app.as_str(), number(wanted.rows));
+    let (scope, rows) = (scope.key(), number(wanted.rows));
     let parameters: [&(dyn ToSql + Sync); 6] = [
         &scope,
-        &app,
+        &app.as_str(),
         &wanted.after.0,
         &wanted.until.0,
         &rows,
@@ -253,7 +254,7 @@ async fn find(
         let mut rows = std::pin::pin!(rows.await?);
         let (mut found, mut room) = (Vec::new(), wanted.bytes);
         while let Some(row) = rows.try_next().await? {
-            let row = read_row(&row);
+            let row = read_row(&row, app);
             let bytes = row.as_ref().map_or(0, FoundRow::bytes);
             if bytes > room && !found.is_empty() {
                 return Ok((found, true));
@@ -282,22 +283,22 @@ async fn find_by_key(
 }
 
 /// Reads a row, in the order of the columns of [`sql::ROWS`].
-fn read_row(row: &Row) -> Result<FoundRow, StoreError> {
-    let earlier: Option<Vec<String>> = row.get(11);
+fn read_row(row: &Row, app: &AppId) -> Result<FoundRow, StoreError> {
+    let earlier: Option<Vec<String>> = row.get(10);
     let mut data = earlier.unwrap_or_default();
-    data.push(row.get(12));
+    data.push(row.get(11));
     Ok(FoundRow {
         position: Position(row.get(0)),
-        app: AppId::new(row.get(1)).map_err(unreadable)?,
-        table: TableName::new(row.get(2)).map_err(unreadable)?,
-        record: RecordId::new(row.get(3)).map_err(unreadable)?,
-        op: Op::parse(row.get(4)).ok_or_else(|| unreadable("an op"))?,
-        client: row.get(5),
-        source_change_id: row.get(6),
-        to_everyone: row.get(7),
-        received: millis(row.get(8)),
-        version: row.get(9),
-        state: row.get(10),
+        app: app.clone(),
+        table: TableName::new(row.get(1)).map_err(unreadable)?,
+        record: RecordId::new(row.get(2)).map_err(unreadable)?,
+        op: Op::parse(row.get(3)).ok_or_else(|| unreadable("an op"))?,
+        client: row.get(4),
+        source_change_id: row.get(5),
+        to_everyone: row.get(6),
+        received: millis(row.get(7)),
+        version: row.get(8),
+        state: row.get(9),
         data,
     })
 }

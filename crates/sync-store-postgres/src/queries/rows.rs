@@ -103,7 +103,6 @@ pub(crate) const ROWS: &str = "\
 -- find_rows
 select
     change.position,
-    change.app_id,
     change.table_name,
     change.record_id,
     change.op,
@@ -151,7 +150,6 @@ pub(crate) const ROWS_BY_KEY: &str = "\
 -- find_rows_by_key
 select
     change.position,
-    change.app_id,
     change.table_name,
     change.record_id,
     change.op,

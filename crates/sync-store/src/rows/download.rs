@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sync_merge::deleted_at;
 use sync_protocol::rows::{DownloadPage, DownloadedRow, RowOp, is_canonical_uuid};
 use sync_protocol::{AppId, FieldName, FieldTime, Members, Millis, Op, RecordId, TableName, Value};
@@ -102,13 +103,13 @@ enum End {
 
 /// The part of a record's state that matters here.
 #[derive(Default, Deserialize)]
-struct Shown {
+struct Shown<'a> {
     #[serde(default)]
     i: Option<i64>,
-    #[serde(default)]
-    r: BTreeSet<FieldName>,
-    #[serde(default)]
-    a: BTreeSet<FieldName>,
+    #[serde(default, borrow)]
+    r: Vec<&'a RawValue>,
+    #[serde(default, borrow)]
+    a: Vec<&'a RawValue>,
 }
 
 impl DownloadBegun {
@@ -283,7 +284,7 @@ impl DownloadBegun {
 
 /// A record as it goes out; `None` if its insert has not arrived: nobody knows whether it is whole.
 fn show(row: FoundRow) -> Result<Option<DownloadedRow>, StoreError> {
-    let state: Shown = serde_json::from_str(&row.state)
+    let state: Shown<'_> = serde_json::from_str(&row.state)
         .map_err(|error| StoreError::fault(format!("a record's state cannot be read: {error}")))?;
     let payload = payload(&row, &state)?;
     if payload.is_some() && state.i.is_none() || !is_canonical_uuid(row.record.as_str()) {
@@ -311,7 +312,7 @@ fn show(row: FoundRow) -> Result<Option<DownloadedRow>, StoreError> {
 
 /// The whole row; `None` if it is deleted. Of the values of a field the newest row has the one that stands: each row holds
 /// what stood when it was appended.
-fn payload(row: &FoundRow, state: &Shown) -> Result<Option<Value>, StoreError> {
+fn payload(row: &FoundRow, state: &Shown<'_>) -> Result<Option<Value>, StoreError> {
     if let ([only], true) = (
         row.data.as_slice(),
         state.a.is_empty() && !state.r.is_empty(),
@@ -336,14 +337,20 @@ fn payload(row: &FoundRow, state: &Shown) -> Result<Option<Value>, StoreError> {
     if deletion.is_some_and(|deletion| !deletion.is_null()) {
         return Ok(None);
     }
+    let (carried, absent) = (names(&state.r)?, names(&state.a)?);
     fields.0.retain(|(name, _)| {
-        !state.a.contains(name) && (name != deleted_at() || state.r.contains(name))
+        !absent.contains(name) && (name != deleted_at() || carried.contains(name))
     });
     if state.r.is_empty() {
         name_row(&mut fields, &row.record);
     }
     let text = serde_json::to_string(&fields).expect("names and values are always JSON");
     Value::parse(&text).map(Some).map_err(unreadable)
+}
+
+fn names(texts: &[&RawValue]) -> Result<BTreeSet<FieldName>, StoreError> {
+    let names = texts.iter().map(|text| serde_json::from_str(text.get()));
+    names.collect::<Result<_, _>>().map_err(unreadable)
 }
 
 fn members(json: &str) -> Result<Members<FieldName, Value>, StoreError> {
