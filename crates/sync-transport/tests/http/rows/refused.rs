@@ -11,7 +11,6 @@ async fn a_store_that_is_away_is_503_and_one_that_is_broken_500() {
     for (fault, expected) in [
         (Fault::Away, (503, json!("store_unavailable"))),
         (Fault::Broken, (500, json!("internal_error"))),
-        (Fault::TooLarge, (413, json!("too_large"))),
     ] {
         let server = Server::with_store(Faulty::new(fault)).await;
         let body = changes(&[change("todo", 1, PK)]);
@@ -25,6 +24,21 @@ async fn a_store_that_is_away_is_503_and_one_that_is_broken_500() {
             assert_eq!(refused(response).await, expected);
             assert_eq!(line(&id).await["fields"]["status"], expected.0);
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_the_store_is_too_large_a_batch() {
+    let server = Server::with_store(Faulty::new(Fault::TooLarge)).await;
+    let body = changes(&[change("todo", 1, PK), change("todo", 2, PK)]);
+    let response = server.uploads("phone", body).await;
+    assert_eq!(response.status(), 200);
+    let answer: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(answer["accepted"], false);
+    for (place, id) in [(0, 1), (1, 2)] {
+        let status = &answer["statuses"][place];
+        assert_eq!(status["source_change_id"], id);
+        assert_eq!(status["invalid"]["reason"], "batch_too_large");
     }
 }
 
